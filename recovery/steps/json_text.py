@@ -2,7 +2,7 @@
 knows its line (the standard reader gives neither)."""
 
 import re
-from json.decoder import JSONDecodeError, scanstring
+from json import JSONDecodeError, JSONDecoder
 
 from recovery.steps.nodes import (
     DEPTH_MAX,
@@ -31,6 +31,9 @@ def parse_json(text: str) -> tuple[Node, tuple[Fault, ...]]:
     if reader.position < len(text):
         raise reader.broken("something follows the end of the document")
     return node, tuple(reader.faults)
+
+
+_STRINGS = JSONDecoder()  # asked for one string at a time
 
 
 class _Reader:
@@ -78,7 +81,7 @@ class _Reader:
     def _string(self) -> Scalar:
         line = self.line
         try:
-            text, self.position = scanstring(self.text, self.position + 1, True)
+            text, self.position = _STRINGS.raw_decode(self.text, self.position)
         except JSONDecodeError as error:
             self.position = error.pos
             raise self.broken(error.msg[0].lower() + error.msg[1:]) from error
