@@ -1,0 +1,133 @@
+"""`./go check`: every step is run, none hides another; a table at the end, and what was NOT RUN.
+
+Standard library only. Exit status 0 when every step passed, else 1; 2 for a wrong call.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+PRODUCT = ("cli", "recovery", "repair_rules", "diffing")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    name: str
+    passed: bool
+    seconds: float
+    note: str = ""
+
+
+def check(
+    arguments: list[str], *, root: Path, python: Path, pip: Callable[[Path], list[str]]
+) -> int:
+    if arguments not in ([], ["--all"]):
+        print("usage: ./go check [--all]", file=sys.stderr)
+        return 2
+    everything = arguments == ["--all"]
+    with tempfile.TemporaryDirectory(prefix="dbmend-check-") as place:
+        outcomes, not_run = run_steps(Path(place), root, python, pip, everything=everything)
+    return report(outcomes, not_run)
+
+
+def run_steps(
+    place: Path,
+    root: Path,
+    python: Path,
+    pip: Callable[[Path], list[str]],
+    *,
+    everything: bool,
+) -> tuple[list[Outcome], list[str]]:
+    tools = python.parent
+    others = [name for name in ("tests", "benchmarks") if any((root / name).rglob("*.py"))]
+    results = place / "results.xml"
+    tests = ["sh", str(root / "go"), "test", f"--junitxml={results}"]
+    outcomes = [
+        step("format", [[str(tools / "ruff"), "format", "--check", "."]], root),
+        step("lint", [[str(tools / "ruff"), "check", "."]], root),
+        step("types", [[str(tools / "mypy"), *PRODUCT, "bootstrap.py", ".ci/check.py"]], root),
+        step("types of tests", [[str(tools / "mypy"), *others]], root),
+        step("layers", [[str(tools / "lint-imports")]], root),
+        step("tests", [[*tests, "--more"] if everything else tests], root),
+        *wheel_and_demo(place, root, python, pip),
+    ]
+    return outcomes, skipped_tests(results)
+
+
+def wheel_and_demo(
+    place: Path, root: Path, python: Path, pip: Callable[[Path], list[str]]
+) -> list[Outcome]:
+    """Builds as pipx and uv do (the build backend comes from the index), installs the wheel into
+    an empty environment with nothing of the checkout in reach, and runs the demo there."""
+    pins = place / "pins.txt"
+    pins.write_text(without_hashes((root / "requirements.lock").read_text()))
+    empty = place / "empty"
+    quiet = ["--quiet", "--progress-bar=off"]
+    built = step(
+        "wheel",
+        [
+            [*pip(python), "wheel", *quiet, "--no-deps", "--wheel-dir", str(place), str(root)],
+            [str(python), "-m", "venv", "--without-pip", str(empty)],
+        ],
+        place,
+    )
+    wheels = sorted(place.glob("dbmend-*.whl"))
+    if not built.passed or len(wheels) != 1:
+        return [built, Outcome("demo from the wheel", False, 0, "no wheel to install")]
+    fresh = empty / "bin" / "python"
+    installing = [*pip(fresh), "install", *quiet, "--only-binary=:all:", "-c", str(pins)]
+    installed = step("wheel installed alone", [[*installing, str(wheels[0])]], place)
+    if not installed.passed:
+        return [built, installed, Outcome("demo from the wheel", False, 0, "not installed")]
+    demo = [str(empty / "bin" / "dbmend"), "demo", str(place / "demo")]
+    return [built, installed, step("demo from the wheel", [demo], place)]
+
+
+def without_hashes(lock: str) -> str:
+    """The lock as plain constraints: pip takes no hashed constraints beside an unhashed wheel."""
+    pins = (line.rstrip(" \\") for line in lock.splitlines() if re.match(r"[A-Za-z0-9]", line))
+    return "\n".join(pins) + "\n"
+
+
+def step(name: str, commands: list[list[str]], place: Path) -> Outcome:
+    print(f"\n== {name}", flush=True)
+    alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    started = time.monotonic()
+    for command in commands:
+        try:
+            status = subprocess.run(command, cwd=place, env=alone, check=False).returncode
+        except OSError as error:
+            print(error, flush=True)
+            status = 127
+        if status != 0:
+            note = f"exit status {status} of {Path(command[0]).name}"
+            return Outcome(name, False, time.monotonic() - started, note)
+    return Outcome(name, True, time.monotonic() - started)
+
+
+def skipped_tests(results: Path) -> list[str]:
+    """`why (how many tests)` for everything pytest skipped, from its own result file."""
+    if not results.exists():
+        return ["tests: none finished"]
+    reasons: dict[str, int] = {}
+    for skipped in ElementTree.parse(results).iter("skipped"):
+        why = skipped.get("message", "no reason given").removeprefix("NOT RUN: ")
+        reasons[why] = reasons.get(why, 0) + 1
+    return [f"{why} ({count} tests)" for why, count in sorted(reasons.items())]
+
+
+def report(outcomes: list[Outcome], not_run: list[str]) -> int:
+    print("\n== summary")
+    for outcome in outcomes:
+        word = "passed" if outcome.passed else "FAILED"
+        print(f"{word}  {outcome.name:<24}{outcome.seconds:7.1f} s  {outcome.note}".rstrip())
+    for what in not_run:
+        print(f"NOT RUN {what}")
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
