@@ -1,0 +1,196 @@
+"""The scratch server of a case: databases made, cloned and dropped, connections as three roles.
+
+`jail` runs everything that comes out of a dump or a step log. It owns the schemas and everything
+in them, is no superuser and has no privilege beyond its databases: the server refuses it programs,
+files, untrusted languages, settings of the server and other roles, and there is no network.
+`capture` reads logical slots. `keeper` makes and drops databases and never touches a dump's
+objects, whose functions would run with its privileges.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from diffing.model import PINNED_SETTINGS
+from recovery.model import EngineError, Exit, Progress
+from recovery.scratch.embedded import Embedded
+from recovery.scratch.host import Host, Role
+from recovery.scratch.hosted import Hosted
+from recovery.scratch.space import ensure_space
+
+__all__ = ["Cluster", "Connection", "Role", "ensure_space", "open_cluster", "server_trouble"]
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+def open_cluster(
+    owner: str,
+    *,
+    place: Path | None = None,
+    binaries: Path | None = None,
+    dsn: str | None = None,
+    case: Path | None = None,
+    progress: Progress | None = None,
+) -> "Cluster":
+    """The running scratch server of `owner`; its databases are still there if it had some.
+
+    Owners called `run-…` are of one run: closing removes them. Others are kept until `remove`,
+    or until the folder `case` no longer exists (found by the next run).
+    Raises EngineError: REFUSED when another process uses the owner's server, UNUSABLE when there
+    is no server to use, COULD_NOT_TELL when it does not start."""
+    if progress is not None:
+        progress.stage("scratch server")
+    if dsn is not None:
+        return Cluster(Hosted(owner, dsn))
+    return Cluster(Embedded(owner, place=place, binaries=binaries, case=case))
+
+
+class Cluster:
+    """A running server and the databases of one owner in it. Threads may share it."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def place(self) -> Path | None:
+        """The folder that holds its data; None on a server given by DSN."""
+        return self._host.place
+
+    @property
+    def major(self) -> int:
+        """The server's major version."""
+        return self._host.major
+
+    def role(self, role: Role) -> str:
+        """The name of the role on this server."""
+        return self._host.role(role)
+
+    def create(self, database: str) -> None:
+        """An empty database whose schema `public` belongs to `jail`."""
+        self._make(database, sql.SQL("TEMPLATE template0"))
+        with self._keeper(self._host.real(database)) as keeper:
+            jail = sql.Identifier(self.role("jail"))
+            keeper.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(jail))
+
+    def clone(self, template: str, database: str) -> None:
+        """A copy of `template`, to which nobody may be connected."""
+        source = sql.SQL("TEMPLATE {}").format(sql.Identifier(self._host.real(template)))
+        if self.major >= 15:
+            source += sql.SQL(" STRATEGY file_copy")
+        self._make(database, source)
+
+    def drop(self, database: str) -> None:
+        """Connections to it are ended. Nothing happens when it does not exist."""
+        name = sql.Identifier(self._host.real(database))
+        with self._keeper() as keeper:
+            keeper.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+
+    def exists(self, database: str) -> bool:
+        return database in self.databases()
+
+    def databases(self) -> tuple[str, ...]:
+        with self._keeper() as keeper:
+            rows = keeper.execute("SELECT datname FROM pg_database ORDER BY 1").fetchall()
+        shown = (self._host.shown(str(name)) for (name,) in rows)
+        return tuple(name for name in shown if name is not None)
+
+    def rename(self, old: str, new: str) -> None:
+        """Nobody may be connected to it."""
+        names = (sql.Identifier(self._host.real(name)) for name in (old, new))
+        with self._keeper() as keeper:
+            keeper.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*names))
+
+    def connect(
+        self, database: str, role: Role = "jail", *, statement_timeout_seconds: float = 0
+    ) -> Connection:
+        """Autocommit, PINNED_SETTINGS, search_path `"$user", public` (keeper: pg_catalog alone).
+
+        `RESET ALL` on the connection comes back to just that. A time-out of 0 means none."""
+        extra = f" -c statement_timeout={round(statement_timeout_seconds * 1000)}"
+        with server_trouble(self):
+            info = self._info(self._host.real(database), role, extra)
+            return psycopg.connect(info, autocommit=True)
+
+    def conninfo(self, database: str, role: Role) -> str:
+        """libpq connection string with the settings of `connect`."""
+        return self._info(self._host.real(database), role)
+
+    def trouble(self) -> str:
+        """What the server said last, for an error message."""
+        return self._host.trouble()
+
+    def close(self) -> None:
+        """Stop the server; the data stays, unless the owner is of one run. Twice is fine."""
+        self._host.stop()
+
+    def remove(self) -> None:
+        """Stop the server and delete everything it held."""
+        self._host.remove()
+
+    def _make(self, database: str, source: sql.Composable) -> None:
+        name, jail = sql.Identifier(self._host.real(database)), sql.Identifier(self.role("jail"))
+        with self._keeper() as keeper:
+            # The jail may do everything inside, but neither drop nor alter a database.
+            keeper.execute(sql.SQL("CREATE DATABASE {} {}").format(name, source))
+            keeper.execute(sql.SQL("GRANT ALL ON DATABASE {} TO {}").format(name, jail))
+
+    @contextmanager
+    def _keeper(self, real: str | None = None) -> Iterator[Connection]:
+        with server_trouble(self):
+            info = self._info(real or self._host.maintenance(), "keeper")
+            with psycopg.connect(info, autocommit=True) as connection:
+                yield connection
+
+    def _info(self, real: str, role: Role, extra: str = "") -> str:
+        path = "pg_catalog" if role == "keeper" else '"$user", public'
+        pairs = (*PINNED_SETTINGS, ("search_path", path))
+        options = " ".join(f"-c {name}={_escaped(value)}" for name, value in pairs) + extra
+        return make_conninfo(self._host.login(role), dbname=real, options=options)
+
+
+@contextmanager
+def server_trouble(cluster: Cluster) -> Iterator[None]:
+    """Errors that are about the server, not about a statement, become
+    EngineError(COULD_NOT_TELL) with the end of its log; all others pass."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if not _about_the_server(error):
+            raise
+        full = error.sqlstate == "53100" or "No space left" in str(error)
+        what = "the disk of the scratch server is full" if full else "the scratch server went away"
+        raise EngineError(
+            Exit.COULD_NOT_TELL,
+            f"{what}: {str(error).strip()}",
+            where=cluster.trouble(),
+            hint="make room, or choose another place" if full else "run it again: it resumes",
+        ) from error
+
+
+def _about_the_server(error: psycopg.Error) -> bool:
+    state = error.sqlstate
+    if state is None:
+        return isinstance(error, psycopg.OperationalError)
+    # 57014 is a statement's own time-out or cancellation.
+    return state[:2] in ("08", "53", "58", "XX") or (state[:2] == "57" and state > "57014")
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
