@@ -8,6 +8,7 @@ Value form everywhere in dbmend: the text that PostgreSQL's own output function 
 returns for a value that is not NULL). NULL is NULL. Booleans are `t`/`f`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -54,6 +55,7 @@ class Column:
     identity: Literal["", "always", "by default"] = ""
     default: str = ""  # the expression's text, '' when there is none
     element: Family = "text"  # of an array or range: the family of what it holds
+    fields: tuple[Family, ...] = ()  # of a composite (or of an array of one), in order
 
 
 KeyOrigin = Literal["primary", "unique", "declared", "none"]
@@ -179,6 +181,8 @@ class State(Protocol):
         ...
 
 
+_PART = re.compile(r'"(?:[^"]|"")*"|[^."]+')
+
 # --- how two states disagree -------------------------------------------------------------------
 
 Kind = Literal["changed", "missing", "extra", "unreadable", "unknown"]
@@ -267,6 +271,16 @@ class Ledger:
 def qualified(schema: str, relation: str) -> str:
     """`public.orders`; a part that holds a dot or a quote is written quoted, so that it stays one."""
     return ".".join(_part(part) for part in (schema, relation))
+
+
+def parts(name: str) -> tuple[str, str]:
+    """Schema and relation of a name that `qualified` wrote."""
+    schema, relation = _PART.findall(name)
+    return _plain(schema), _plain(relation)
+
+
+def _plain(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') else part
 
 
 def _part(name: str) -> str:

@@ -1,0 +1,272 @@
+"""Compare two versions of one table inside a DuckDB scratch database of its own.
+
+The relational work is in `diffing.queries`; here is the order in which it is done, and the only
+two moments when values pass through Python: texts of judged columns, each once, to learn their
+canonical text.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from diffing import queries
+from diffing.equality import Form, canonical
+from diffing.layout import Layout
+from diffing.model import Sides, State, Table
+from diffing.queries import SIDES, Side
+
+_LINE_BYTES = (8 << 20, 64 << 20, 512 << 20, 2 << 30)
+_BATCH = 10_000
+
+
+class NotCompared(Exception):
+    """Both sides could not be read exactly; `rows` is what each side said it had."""
+
+    def __init__(self, why: str, rows: Sides) -> None:
+        super().__init__(why)
+        self.why = why
+        self.rows = rows
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A table on one side, and who can write its rows out."""
+
+    state: State
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Everything that was counted; the divergences themselves are in the file `result`."""
+
+    rows: Sides
+    same: int
+    changed: int
+    missing: int
+    extra: int
+    representation_only: int
+    cells: tuple[tuple[str, int], ...]
+    derived: tuple[tuple[str, int], ...]
+    shared_keys: Sides
+    null_keys: Sides
+    result: Path
+
+
+@contextmanager
+def scratch(folder: Path, memory_bytes: int, threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory DuckDB that spills into `folder` beyond `memory_bytes`. It loads and fetches
+    nothing."""
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "memory_limit": str(memory_bytes) + "B",
+        "temp_directory": str(folder / "spill"),
+    }
+    if threads:
+        settings["threads"] = threads
+    connection = duckdb.connect(":memory:", config=settings)
+    try:
+        for statement in (*queries.SETTINGS, *queries.MACROS):
+            connection.execute(statement)
+        yield connection
+    finally:
+        connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One table pair. A side that is None has no such table."""
+
+    connection: duckdb.DuckDBPyConnection
+    folder: Path
+    layout: Layout
+    backup: Input | None
+    current: Input | None
+
+    def run(self) -> Found:
+        """Compare, and leave the divergences in `Found.result` (Parquet, ordered).
+
+        Raises NotCompared when what was read is not what was written, and whatever the states,
+        DuckDB or the file system raise.
+        """
+        rows = Sides(self._read("backup", self.backup), self._read("current", self.current))
+        self._check_counts(rows)
+        self._canonical_keys()
+        shared, nulls = self._duplicates()
+        self._pairs()
+        loose = self._loose()
+        return self._found(rows, shared, nulls, loose)
+
+    def _read(self, side: Side, source: Input | None) -> int:
+        if source is None:
+            self.connection.execute(queries.no_rows(side))
+            return 0
+        path = self.folder / (side + ".csv")
+        rest = self._rest(side)
+        try:
+            columns = (*self.layout.names, *rest)
+            count = source.state.export(source.table, columns, path)
+            self._read_file(side, len(rest), path)
+        finally:
+            path.unlink(missing_ok=True)
+        return count
+
+    def _read_file(self, side: Side, rest: int, path: Path) -> None:
+        common, key = len(self.layout.common), self.layout.key_positions
+        for line_bytes_max in _LINE_BYTES:
+            statement = queries.read_rows(side, common, rest, key, line_bytes_max)
+            try:
+                self.connection.execute(statement, [str(path)])
+            except duckdb.InvalidInputException:
+                # A row longer than the reader's line: again with a longer one, while there is
+                # more in the file than this line could hold.
+                if path.stat().st_size <= line_bytes_max or line_bytes_max == _LINE_BYTES[-1]:
+                    raise
+            else:
+                return
+
+    def _check_counts(self, rows: Sides) -> None:
+        read = Sides(*(self._count(queries.COUNT_ROWS[side]) for side in SIDES))
+        if read != rows:
+            raise NotCompared(
+                f"rows read back ({read.backup}, {read.current}) are not the rows written "
+                f"({rows.backup}, {rows.current})",
+                rows,
+            )
+
+    def _canonical_keys(self) -> None:
+        forms = [self.layout.common[place].form for place in self.layout.key_positions]
+        judged = [place for place, form in enumerate(forms) if not form.by_text]
+        if not judged:
+            return
+        self.connection.execute(queries.CANON)
+        for place in judged:
+            self._fill_canon(queries.key_texts(place), forms, [])
+        trimmed = [place for place in judged if forms[place].family == "numeric"]
+        for side in SIDES:
+            self.connection.execute(queries.canonical_keys(side, judged, trimmed, len(forms)))
+
+    def _fill_canon(
+        self, texts: str, forms: Sequence[Form], parameters: Sequence[list[int] | list[str]]
+    ) -> None:
+        """Learn the canonical text of every (position, text) that the query names."""
+        path = self.folder / "canon.csv"
+        longest = 0
+        try:
+            asked = self.connection.execute(texts, list(parameters))
+            with path.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
+                while batch := asked.fetchmany(_BATCH):
+                    for place, text in batch:
+                        value = canonical(forms[place], text)
+                        if value != text:
+                            writer.writerow((place, text, value))
+                            longest = max(longest, len(text) + len(value))
+            # Four bytes per character, doubled quotes, and the frame.
+            line_bytes_max = max(_LINE_BYTES[0], 8 * longest + 64)
+            self.connection.execute(queries.fill_canon(line_bytes_max), [str(path)])
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _duplicates(self) -> tuple[Sides, Sides]:
+        if not self.layout.key.columns:
+            self.connection.execute(queries.CROWD)
+            return Sides(), Sides()
+        self.connection.execute(queries.CROWD)
+        backup, current = (self._one(queries.DUPLICATES[side]) for side in SIDES)
+        return Sides(backup[0], current[0]), Sides(backup[1], current[1])
+
+    def _pairs(self) -> None:
+        labels = [queries.label(name) for name in self.layout.key.columns]
+        roles = [column.role for column in self.layout.common]
+        self.connection.execute(queries.PAIR, [labels])
+        self.connection.execute(queries.CELL, [roles])
+        self.connection.execute(queries.CANON)
+        forms = [column.form for column in self.layout.common]
+        if "judged" in roles:
+            self._fill_canon(queries.CELL_TEXTS, forms, [])
+        self.connection.execute(queries.JUDGED)
+
+    def _loose(self) -> tuple[int, int, int]:
+        """Rows without a usable key: (backup rows, representation only, left in the backup)."""
+        places = list(self.layout.row_positions)
+        ordinals = [place + 1 for place in places]
+        self.connection.execute(queries.UNEVEN, [ordinals])
+        for side in SIDES:
+            self.connection.execute(queries.left_over(side), [ordinals])
+        represented = 0
+        roles = [self.layout.common[place].role for place in places]
+        if "judged" in roles:
+            forms = [column.form for column in self.layout.common]
+            self.connection.execute(queries.CANON)
+            self._fill_canon(queries.LEFT_TEXTS, forms, [places, [str(role) for role in roles]])
+            for side in SIDES:
+                self.connection.execute(queries.canonical_left(side), [places])
+            self.connection.execute(queries.REPRESENTED)
+            represented = self._count(queries.COUNT_REPRESENTED)
+            for side in SIDES:
+                self.connection.execute(queries.DROP_REPRESENTED[side])
+        loose = self._count(queries.COUNT_LOOSE["backup"])
+        return loose, represented, self._count(queries.COUNT_LEFT["backup"])
+
+    def _found(
+        self, rows: Sides, shared: Sides, nulls: Sides, loose: tuple[int, int, int]
+    ) -> Found:
+        missing, extra, changed, represented = self._one(queries.PAIR_COUNTS)
+        loose_rows, loose_represented, loose_left = loose
+        same = rows.backup - loose_rows - missing - changed + loose_rows - loose_left
+        return Found(
+            rows=rows,
+            same=same,
+            changed=changed,
+            missing=missing + loose_left,
+            extra=extra + self._count(queries.COUNT_LEFT["current"]),
+            representation_only=represented + loose_represented,
+            cells=self._cells("changed"),
+            derived=self._cells("derived"),
+            shared_keys=shared,
+            null_keys=nulls,
+            result=self._write(),
+        )
+
+    def _cells(self, difference: str) -> tuple[tuple[str, int], ...]:
+        counted = self.connection.execute(queries.CELL_COUNTS).fetchall()
+        names = self.layout.names
+        return tuple((names[place], count) for kind, place, count in counted if kind == difference)
+
+    def _write(self) -> Path:
+        path = self.folder / "result.parquet"
+        self.connection.execute(queries.RESULT)
+        self.connection.execute(queries.RESULT_CHANGED, [list(self.layout.names)])
+        for side, source, keyed in (
+            ("backup", self.backup, queries.RESULT_MISSING),
+            ("current", self.current, queries.RESULT_EXTRA),
+        ):
+            if source is not None:
+                whole = self._whole_row(side, source.table)
+                self.connection.execute(keyed, whole)
+                self.connection.execute(queries.result_left(side), whole)
+        self.connection.execute(queries.WRITE_RESULT, [str(path)])
+        return path
+
+    def _whole_row(self, side: Side, table: Table) -> list[list[str] | list[int]]:
+        """A row as a person wrote the table: labels in its own order, and where each value is."""
+        places = {name: n for n, name in enumerate((*self.layout.names, *self._rest(side)), 1)}
+        names = [column.name for column in table.columns]
+        return [[queries.label(name) for name in names], [places[name] for name in names]]
+
+    def _rest(self, side: Side) -> tuple[str, ...]:
+        return self.layout.backup_rest if side == "backup" else self.layout.current_rest
+
+    def _one(self, statement: str) -> tuple[int, ...]:
+        row = self.connection.execute(statement).fetchone()
+        assert row is not None
+        return tuple(int(value) for value in row)
+
+    def _count(self, statement: str) -> int:
+        return self._one(statement)[0]
