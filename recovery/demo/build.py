@@ -12,7 +12,7 @@ from recovery.demo.twin import Connection, prepare
 from recovery.scratch.cluster import Cluster
 
 SEED = 2026
-FAULT_TRUTH = Fault(FAULT, "missing-where", FAULT_TABLE, frozenset())
+FAULT_TRUTH = Fault(FAULT, "missing-where", FAULT_TABLE)
 
 
 def build_case(folder: Path, cluster: Cluster) -> None:

@@ -5,9 +5,10 @@ history, as it was meant), intended.sql (the world without the mistake) and trut
 cell is *restorable* when backup, current and log can tell its target. It is decided by two more
 worlds in which only the logged steps live, with the fault and without it: the logged steps alone
 must give the cell's current value with the fault and its target without it, so that nothing
-unlogged has a part in it; and, where the log is partial, the fault must not have written it
-blindly (a constant, a deletion, a touched-at time), because a blind write gives the same value
-whatever was there before.
+unlogged has a part in it; and, where the log is partial, the fault must not have been blind (a
+constant, a deletion) nor the cell a touched-at time, because such a write looks the same whatever
+was there before: an unlogged edit just before the fault would leave the same evidence and another
+target.
 """
 
 import json
@@ -50,13 +51,15 @@ class Server(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What the truth says about the mistake. `blind_columns` are columns that it wrote, itself or
-    by a trigger, with values that do not depend on the former ones ('' means rows)."""
+    """What the truth says about the mistake. `blind`: it put in values (or took away rows) that
+    say nothing of what was there before, and nothing else kept the former values. `touched` are
+    columns, as table and name, that a trigger fills with the time of the write."""
 
     step: str
     fault_class: str
     table: str
-    blind_columns: frozenset[tuple[str, str]]  # (table, column)
+    blind: bool = False
+    touched: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,14 +191,13 @@ def _executed(entry: Entry) -> str:
 
 
 def _restorable(worlds: Worlds, shape: TableShape, cell: DamagedCell, fault: Fault) -> bool:
-    column = cell.column
     with_fault = _value(shape, worlds.logged_actual, cell)
     without = _value(shape, worlds.logged_intended, cell)
     if with_fault != _value(shape, worlds.actual, cell):
         return False
     if without != _value(shape, worlds.intended, cell):
         return False
-    return not (fault.step in cell.writers and (cell.table, column) in fault.blind_columns)
+    return not fault.blind and (cell.table, cell.column) not in fault.touched
 
 
 def _value(shape: TableShape, world: World, cell: DamagedCell) -> str | None:
