@@ -1,0 +1,27 @@
+"""What a verb is given beside the case: the clock, where progress goes, where scratch may be."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from recovery.model import Clock, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """`scratch_place`, `pg_bin`, `dsn` as page 3's options; None: the embedded server in its
+    usual place. A DSN may hold a password: it is never written anywhere."""
+
+    progress: Progress
+    clock: Clock
+    scratch_place: Path | None = None
+    pg_bin: Path | None = None
+    dsn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The files a case is made from."""
+
+    backup: Path
+    current: Path
+    steps: Path | None = None
