@@ -1,0 +1,1 @@
+"""Readers of what customers hand over. `open_source` finds the kind by content."""

@@ -28,7 +28,7 @@ class Statement:
     section: Section
     line: int  # first line in a plain dump; the entry's dumpId in an archive
     kind: str
-    name: str = ""  # the object, schema-qualified when the dump says so; of an index its own name
+    name: str = ""  # public.orders; of constraints, triggers, defaults: 'public.orders own_name'
     owner: str = ""
 
 
@@ -62,6 +62,8 @@ class SourceInfo:
     tables: tuple[str, ...]  # that the file creates or fills, in the file's order
     complete: bool  # the file says it is whole (end mark, every block); see `detail`
     detail: str
+    zone_known: bool = True  # False: taken_at is a clock without a zone, taken for UTC
+    left_out: tuple[str, ...] = ()  # sentences: what the file holds and `items` does not hand on
 
 
 class Source(Protocol):
