@@ -8,6 +8,7 @@ pip.conf and proxies count as they always do.
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -190,17 +191,21 @@ def reason(output: str) -> str:
             "a downloaded package is not the one that was locked. It was not installed. "
             "Ask whoever runs your package mirror; try again with PIP_NO_CACHE_DIR=1."
         )
+    machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     network = ("connection", "resolution", "timed out", "proxy", "ssl", "max retries")
     if any(word in text for word in network):
         return (
             "the package index cannot be reached. Check the network; behind a mirror or proxy "
             "set PIP_INDEX_URL, PIP_CERT or HTTPS_PROXY, and run this again."
         )
-    if "no matching distribution" in text:
+    if "from versions: none" in text:
         return (
-            "the package index has no ready-made package for this machine "
-            f"({sys.platform}, Python {sys.version.split()[0]}), or is not complete."
+            "the package index cannot be reached, or has nothing ready-made for this machine "
+            f"({machine}). Check the network; behind a mirror or proxy set PIP_INDEX_URL, "
+            "PIP_CERT or HTTPS_PROXY, and run this again."
         )
+    if "no matching distribution" in text:
+        return f"the package index lacks a locked version for this machine ({machine})."
     return "the environment could not be installed."
 
 

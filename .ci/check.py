@@ -3,8 +3,8 @@
 Standard library only. Exit status 0 when every step passed, else 1; 2 for a wrong call.
 """
 
+import hashlib
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -66,8 +66,6 @@ def wheel_and_demo(
 ) -> list[Outcome]:
     """Builds as pipx and uv do (the build backend comes from the index), installs the wheel into
     an empty environment with nothing of the checkout in reach, and runs the demo there."""
-    pins = place / "pins.txt"
-    pins.write_text(without_hashes((root / "requirements.lock").read_text()))
     empty = place / "empty"
     quiet = ["--quiet", "--progress-bar=off"]
     built = step(
@@ -81,19 +79,16 @@ def wheel_and_demo(
     wheels = sorted(place.glob("dbmend-*.whl"))
     if not built.passed or len(wheels) != 1:
         return [built, Outcome("demo from the wheel", False, 0, "no wheel to install")]
-    fresh = empty / "bin" / "python"
-    installing = [*pip(fresh), "install", *quiet, "--only-binary=:all:", "-c", str(pins)]
-    installed = step("wheel installed alone", [[*installing, str(wheels[0])]], place)
+    alone = place / "alone.txt"
+    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+    alone.write_text(f"dbmend @ {wheels[0].as_uri()} --hash=sha256:{digest}\n")
+    installing = [*pip(empty / "bin" / "python"), "install", *quiet, "--only-binary=:all:"]
+    installing += ["--require-hashes", "-r", str(alone), "-c", str(root / "requirements.lock")]
+    installed = step("wheel installed alone", [installing], place)
     if not installed.passed:
         return [built, installed, Outcome("demo from the wheel", False, 0, "not installed")]
     demo = [str(empty / "bin" / "dbmend"), "demo", str(place / "demo")]
     return [built, installed, step("demo from the wheel", [demo], place)]
-
-
-def without_hashes(lock: str) -> str:
-    """The lock as plain constraints: pip takes no hashed constraints beside an unhashed wheel."""
-    pins = (line.rstrip(" \\") for line in lock.splitlines() if re.match(r"[A-Za-z0-9]", line))
-    return "\n".join(pins) + "\n"
 
 
 def step(name: str, commands: list[list[str]], place: Path) -> Outcome:

@@ -1,0 +1,107 @@
+"""What every test may ask for: an empty database on dbmend's own scratch server.
+
+`scratch` is the server (one per test process, gone at the end), `database` the name of a fresh
+empty database on it, `postgresql` a plain connection of pytest-postgresql to the same server.
+"""
+
+import os
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from pytest_postgresql import factories
+
+if TYPE_CHECKING:
+    from recovery.scratch.cluster import Cluster
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def scratch() -> "Iterator[Cluster]":
+    from recovery.scratch.cluster import open_cluster
+
+    # The process id keeps test runs that go on at the same time apart.
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    with open_cluster(f"tests-{worker}-{os.getpid()}") as cluster:
+        yield cluster
+        cluster.remove()
+
+
+@pytest.fixture
+def database(scratch: "Cluster") -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    scratch.create(name)
+    yield name
+    scratch.drop(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the scratch server is, in the words pytest-postgresql asks for."""
+
+    host: str
+    port: str
+    user: str
+    password: str
+    options: str = ""
+    maintenance_dbname: str = "postgres"
+    template_dbname: str = "template0"
+
+
+@pytest.fixture(scope="session")
+def scratch_address(scratch: "Cluster") -> Address:
+    parts = psycopg.conninfo.conninfo_to_dict(scratch.conninfo("postgres", "keeper"))
+    words = {name: str(value) for name, value in parts.items()}
+    return Address(
+        host=words["host"],
+        port=words.get("port", "5432"),
+        user=words["user"],
+        password=words.get("password", ""),
+    )
+
+
+postgresql_noproc = factories.postgresql_noproc(depends_on="scratch_address", dbname="plain")
+postgresql = factories.postgresql("postgresql_noproc")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--more",
+        action="store_true",
+        help="run the tests marked needs_more too; with it every skipped test is a failure",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--more"):
+        return
+    for item in items:
+        for mark in item.iter_markers("needs_more"):
+            what = mark.args[0] if mark.args else "more than this environment"
+            item.add_marker(pytest.mark.skip(reason=f"NOT RUN: needs {what}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Under --more nothing is passed over in silence: what is absent fails."""
+    report = yield
+    if item.config.getoption("--more") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons: dict[str, int] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        longrepr = report.longrepr
+        text = str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
+        why = text.removeprefix("Skipped: ").removeprefix("NOT RUN: ")
+        reasons[why] = reasons.get(why, 0) + 1
+    for why, times in sorted(reasons.items()):
+        terminalreporter.write_line(f"NOT RUN: {why} ({times} tests)", yellow=True)
