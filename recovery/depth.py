@@ -15,7 +15,6 @@ import duckdb
 
 from recovery.model import SAFE, Fault, Grade, Label, TableDepth
 
-
 _Named = TypeVar("_Named", Grade, Label)
 
 
@@ -112,7 +111,7 @@ def table_depths(
             table=table,
             cells=cells.get(table, ()),
             rows=rows.get(table, ()),
-            labels=_in_order(labels.get(table, ())),
+            labels=_summed(Label, labels.get(table, ())),
             documented=kept.get(table, Legitimate()).documented,
             undocumented=kept.get(table, Legitimate()).undocumented,
             recovery_point=taken.current if _all_safe(cells.get(table, ())) else taken.backup,
@@ -179,11 +178,7 @@ def _grades(
     found: dict[str, list[tuple[Grade, int]]] = {}
     for table, grade, count in counts:
         found.setdefault(table, []).append((Grade(grade), count))
-    return {table: _in_order(pairs) for table, pairs in found.items()}
-
-
-def _in_order(pairs: Iterable[tuple[_Named, int]]) -> tuple[tuple[_Named, int], ...]:
-    return tuple(sorted(pairs, key=lambda pair: list(type(pair[0])).index(pair[0])))
+    return {table: _summed(Grade, pairs) for table, pairs in found.items()}
 
 
 def _summed(

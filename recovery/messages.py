@@ -41,6 +41,11 @@ def counted(one: str, many: str, n: int, /, **parameters: Parameter) -> str:
     return _packed([one, many, n, _stored(parameters)])
 
 
+def marked(msgid: str) -> str:
+    """The sentence itself, noted for translation: for tables of sentences."""
+    return msgid
+
+
 def show(text: str, language: str) -> str:
     """The sentence of a message in `language`; any other text as it is (translated when the
     whole of it is a known sentence). Never fails: a message that cannot be read is text."""
@@ -89,7 +94,7 @@ def percent(share: float, language: str) -> str:
         thousandths = min(thousandths, 999)
     if share > 0.0:
         thousandths = max(thousandths, 1)
-    return format_percent(thousandths / 1000, format="#,##0.#%", locale=language)
+    return format_percent(thousandths / 1000, locale=language, decimal_quantization=False)
 
 
 def moment(time: datetime, language: str) -> str:

@@ -1,0 +1,107 @@
+"""The customer's words for verdicts, words of certainty, grades, labels, causes and risks.
+
+Everything a page says about a finding is made from these and from counts, so that a page has one
+language whatever stage the finding came from. Texts are msgids; the catalogues translate them.
+"""
+
+from collections.abc import Mapping
+
+from recovery.depth import Word
+from recovery.messages import marked
+from recovery.model import FaultClass, Grade, Label
+from repair_rules.model import Hazard
+
+WORDS: Mapping[str, str] = {
+    Word.EXACTLY: marked("exactly"),
+    Word.PROBABLY: marked("probably"),
+    Word.DECISION: marked("your decision"),
+    Word.LOST: marked("lost"),
+}
+
+WORDS_MEAN: Mapping[str, str] = {
+    Word.EXACTLY: marked(
+        "The former value is known for certain, under the assumptions named below."
+    ),
+    Word.PROBABLY: marked("There is a good value, but no fact that shows it is the newest one."),
+    Word.DECISION: marked("Several values are possible. Only a person who knows can choose."),
+    Word.LOST: marked("Nothing that was handed over holds the value."),
+}
+
+GRADES: Mapping[str, str] = {
+    Grade.PROVEN: marked("proven"),
+    Grade.CONSISTENT: marked("consistent"),
+    Grade.DERIVED: marked("derived"),
+    Grade.STALE: marked("stale"),
+    Grade.UNDECIDED: marked("undecided"),
+    Grade.LOST: marked("lost"),
+}
+
+GRADES_MEAN: Mapping[str, str] = {
+    Grade.PROVEN: marked(
+        "every credible explanation gives this value, and the log covers the table"
+    ),
+    Grade.CONSISTENT: marked("a fact in the data shows that nothing else changed the value"),
+    Grade.DERIVED: marked("computed from other data that is sound"),
+    Grade.STALE: marked("the backup's value; it may have been changed since, and nothing shows it"),
+    Grade.UNDECIDED: marked("credible explanations disagree"),
+    Grade.LOST: marked("nothing holds the value"),
+}
+
+LABELS: Mapping[str, str] = {
+    Label.LOST_WORK: marked("newer legitimate work that the fault overwrote or deleted"),
+    Label.DIRECT: marked("written by the faulty step itself"),
+    Label.CASCADE: marked("changed by the database in the same step (linked rows, triggers)"),
+    Label.COLLATERAL: marked("written later by a correct step from a damaged value"),
+    Label.OMISSION: marked("should have been written and was not"),
+    Label.STORAGE: marked("damaged in the file itself"),
+    Label.UNEXPLAINED: marked("known to be wrong, but no fault explains it"),
+}
+
+FAULTS: Mapping[str, str] = {
+    FaultClass.AS_DESCRIBED: marked(
+        "The step did exactly what the step log says, and that was the mistake."
+    ),
+    FaultClass.MISSING_WHERE: marked(
+        "The step was carried out without its condition: it changed every row of the table, "
+        "not only the rows that were meant."
+    ),
+    FaultClass.WRONG_VALUE: marked(
+        "The step was carried out with another value than the one in the step log."
+    ),
+}
+
+CAUSES: Mapping[str, str] = {
+    "user": marked("a user's action"),
+    "administrator": marked("an administrator's action"),
+    "hardware": marked("a hardware failure"),
+    "software": marked("a software error"),
+    "unknown": marked("not established"),
+}
+
+ROLES: Mapping[str, str] = {
+    "backup": marked("backup"),
+    "current": marked("current data"),
+    "steps": marked("step log"),
+    "rules": marked("rules"),
+}
+
+HAZARDS: Mapping[str, str] = {
+    Hazard.DELETES_ROWS: marked("rows will be deleted"),
+    Hazard.OVERWRITES_NEWER_WORK: marked("newer work will be overwritten"),
+    Hazard.CASCADES: marked("rows linked to these will change with them"),
+    Hazard.FIRES_TRIGGER: marked("an automatic action of the database will run"),
+    Hazard.SUPPRESSES_TRIGGER: marked("an automatic action of the database is held back meanwhile"),
+    Hazard.STALE_VALUES: marked("values may be older than the latest ones"),
+    Hazard.LONG_LOCK: marked("the table will be unavailable for a while"),
+    Hazard.LARGE_CHANGE: marked("a large part of the table changes"),
+    Hazard.RE_USED_KEY: marked("a number was given to something else in the meantime"),
+    Hazard.NO_KEY: marked("the table has no key, rows are told apart by their contents"),
+    Hazard.SCHEMA_DIFFERS: marked("the structure of the table has changed since the backup"),
+    Hazard.EXTERNAL_EFFECT: marked("effects outside the database cannot be taken back"),
+    Hazard.PARTIAL: marked("rows that have moved on will be skipped"),
+}
+
+UNKNOWN_STATUS: Mapping[str, str] = {
+    "partial": marked("compared only in part"),
+    "not-compared": marked("not compared"),
+}
