@@ -10,7 +10,6 @@ from pathlib import Path
 from recovery.case.files import sha256
 from recovery.model import EngineError, Evidence, Exit, Role
 
-
 NAMES = {"backup": "backup", "current": "current state", "steps": "step log", "rules": "rules file"}
 
 
