@@ -8,22 +8,18 @@ import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from pytest_postgresql import factories
 
-if TYPE_CHECKING:
-    from recovery.scratch.cluster import Cluster
+from recovery.scratch.cluster import Cluster, open_cluster
 
 _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def scratch() -> "Iterator[Cluster]":
-    from recovery.scratch.cluster import open_cluster
-
+def scratch() -> Iterator[Cluster]:
     # The process id keeps test runs that go on at the same time apart.
     worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
     with open_cluster(f"tests-{worker}-{os.getpid()}") as cluster:
@@ -32,7 +28,7 @@ def scratch() -> "Iterator[Cluster]":
 
 
 @pytest.fixture
-def database(scratch: "Cluster") -> Iterator[str]:
+def database(scratch: Cluster) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     scratch.create(name)
     yield name
@@ -53,7 +49,7 @@ class Address:
 
 
 @pytest.fixture(scope="session")
-def scratch_address(scratch: "Cluster") -> Address:
+def scratch_address(scratch: Cluster) -> Address:
     parts = psycopg.conninfo.conninfo_to_dict(scratch.conninfo("postgres", "keeper"))
     words = {name: str(value) for name, value in parts.items()}
     return Address(

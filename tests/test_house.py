@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+import psycopg
 import pytest
+
+from recovery.scratch.cluster import Cluster
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("cli", "recovery", "repair_rules", "diffing")
@@ -268,3 +271,12 @@ def test_every_module_says_what_it_is_for():
         if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
     ]
     assert silent == []
+
+
+def test_the_fixtures_give_an_empty_database_twice(
+    scratch: Cluster, database: str, postgresql: psycopg.Connection[tuple[object, ...]]
+):
+    question = "select count(*) from pg_class where relnamespace = 'public'::regnamespace"
+    with scratch.connect(database) as connection:
+        assert connection.execute(question).fetchall() == [(0,)]
+    assert postgresql.execute(question).fetchall() == [(0,)]
