@@ -7,6 +7,7 @@ $.tags[2]: added 'new'
 import json
 import re
 from decimal import Decimal
+from typing import Protocol
 
 from deepdiff import DeepDiff
 
@@ -31,9 +32,18 @@ def _read(text: str) -> _Json:
     return value
 
 
-def _line(kind: str, level: "object") -> str:
-    path = _path(level.path(output_format="list"))  # type: ignore[attr-defined]
-    before, after = level.t1, level.t2  # type: ignore[attr-defined]
+class _Level(Protocol):
+    """One difference as deepdiff's tree view gives it."""
+
+    t1: _Json
+    t2: _Json
+
+    def path(self, *, output_format: str) -> list[str | int]: ...
+
+
+def _line(kind: str, level: _Level) -> str:
+    path = _path(level.path(output_format="list"))
+    before, after = level.t1, level.t2
     if kind.endswith("_added"):
         return f"{path}: added {_shown(after)}"
     if kind.endswith("_removed"):
@@ -61,6 +71,5 @@ def _shown(value: _Json) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_number)
 
 
-def _number(value: "object") -> int | float | str:
-    assert isinstance(value, Decimal)
+def _number(value: Decimal) -> int | float:
     return int(value) if value == value.to_integral_value() else float(value)

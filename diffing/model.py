@@ -269,7 +269,7 @@ class Ledger:
 
 
 def qualified(schema: str, relation: str) -> str:
-    """`public.orders`; a part that holds a dot or a quote is written quoted, so that it stays one."""
+    """`public.orders`; a part that holds a dot or a quote is quoted, so that it stays one."""
     return ".".join(_part(part) for part in (schema, relation))
 
 

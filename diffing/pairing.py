@@ -243,13 +243,11 @@ class Comparison:
         path = self.folder / "result.parquet"
         self.connection.execute(queries.RESULT)
         self.connection.execute(queries.RESULT_CHANGED, [list(self.layout.names)])
-        for side, source, keyed in (
-            ("backup", self.backup, queries.RESULT_MISSING),
-            ("current", self.current, queries.RESULT_EXTRA),
-        ):
+        for side in SIDES:
+            source = self.backup if side == "backup" else self.current
             if source is not None:
                 whole = self._whole_row(side, source.table)
-                self.connection.execute(keyed, whole)
+                self.connection.execute(queries.RESULT_ONE_SIDED[side], whole)
                 self.connection.execute(queries.result_left(side), whole)
         self.connection.execute(queries.WRITE_RESULT, [str(path)])
         return path

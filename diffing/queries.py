@@ -258,20 +258,22 @@ RESULT_CHANGED = (
 )
 
 # Parameters: labels of the side's columns in the table's order, their 1-based places in the row.
-RESULT_MISSING = (
-    "INSERT INTO result SELECT key, 'missing', '', "
-    "json_row($1::VARCHAR[], list_select(bv || brest, $2::BIGINT[])), NULL FROM pair "
-    "WHERE cv IS NULL"
-)
-RESULT_EXTRA = (
-    "INSERT INTO result SELECT key, 'extra', '', NULL, "
-    "json_row($1::VARCHAR[], list_select(cv || crest, $2::BIGINT[])) FROM pair "
-    "WHERE bv IS NULL"
-)
+RESULT_ONE_SIDED = {
+    "backup": (
+        "INSERT INTO result SELECT key, 'missing', '', "
+        "json_row($1::VARCHAR[], list_select(bv || brest, $2::BIGINT[])), NULL FROM pair "
+        "WHERE cv IS NULL"
+    ),
+    "current": (
+        "INSERT INTO result SELECT key, 'extra', '', NULL, "
+        "json_row($1::VARCHAR[], list_select(cv || crest, $2::BIGINT[])) FROM pair "
+        "WHERE bv IS NULL"
+    ),
+}
 
 
 def result_left(side: Side) -> str:
-    """Left rows, named by digest and copy (parameters: as of `RESULT_MISSING`)."""
+    """Left rows, named by digest and copy (parameters: as of `RESULT_ONE_SIDED`)."""
     kind, values = ("missing", "text, NULL") if side == "backup" else ("extra", "NULL, text")
     return (
         "INSERT INTO result SELECT '{\"#row\":\"' || sha256(text) || '\",\"#n\":\"' || "
