@@ -5,12 +5,14 @@ capped, what is counted is not.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import duckdb
 
+from diffing.json_paths import changed_paths
 from recovery.case.result import Json
 from recovery.model import Grade
 
@@ -18,6 +20,14 @@ ROWS_SHOWN = 10
 CELLS_SHOWN = 8  # per row
 CHARACTERS_SHOWN = 160  # per value
 CHARACTERS_READ = 20_000  # longer values are cut before they leave the case database
+PATHS_SHOWN = 8  # per JSON value; with more the values themselves are shown
+
+# A line of `changed_paths`: `$.address["a b"][2]: added 'new'`
+_LINE = re.compile(
+    r'(?P<path>\$(?:\.\w+|\[\d+\]|\["(?:[^"\\]|\\.)*"\])*)'
+    r": (?:(?P<kind>added|removed) )?(?P<text>.*)",
+    re.DOTALL,
+)
 
 _ROWS = """
     SELECT key FROM (
@@ -86,7 +96,7 @@ def _cell(cell: Sequence[object]) -> Mapping[str, Json]:
         "backup": _value(backup, whole=whole),
         "current": _value(current, whole=whole),
         "target": {"kind": "unknown"} if unknown else _value(target, whole=whole),
-        "paths": [],
+        "changes": [] if whole or unknown else _changes(current, target),
     }
 
 
@@ -122,3 +132,35 @@ def _row(text: str) -> Mapping[str, str | None] | None:
     if not isinstance(found, dict):
         return None
     return {str(name): None if value is None else str(value) for name, value in found.items()}
+
+
+def _changes(current: _Text, target: _Text) -> Sequence[Json]:
+    """Where a JSON value has to change, path by path; nothing for values that are no JSON objects
+    or lists, or too long to have been read whole."""
+    texts = (current.text or "", target.text or "")
+    if not all(_is_json(text) for text in texts):
+        return []
+    lines = changed_paths(*texts)
+    matches = [found for line in lines if (found := _LINE.fullmatch(line))]
+    if len(matches) != len(lines) or len(lines) > PATHS_SHOWN:
+        return []
+    return [
+        {
+            "path": found["path"],
+            "kind": found["kind"] or "changed",
+            "text": found["text"][:CHARACTERS_SHOWN],
+            "characters": len(found["text"]),
+            "cut": len(found["text"]) > CHARACTERS_SHOWN,
+        }
+        for found in matches
+    ]
+
+
+def _is_json(text: str) -> bool:
+    if text[:1] not in {"{", "["}:
+        return False
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
