@@ -1,0 +1,1 @@
+"""Plan groups in, plain SQL out: the text that is looked at is the text that is run."""
