@@ -57,9 +57,10 @@ def main(arguments: list[str]) -> int:
         if verb == "check":
             prepare()
             sys.path.insert(0, str(ROOT / ".ci"))
-            from check import check
+            from check import Checkout, check
 
-            return check(rest, root=ROOT, python=PYTHON, pip=pip_command)
+            checkout = Checkout(ROOT, PYTHON, pip_command, pip_environment())
+            return check(rest, checkout)
         commands = {
             "demo": [str(VENV / "bin" / "dbmend"), "demo"],
             "test": ["-m", "pytest"],

@@ -4,7 +4,6 @@ Standard library only. Exit status 0 when every step passed, else 1; 2 for a wro
 """
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,56 +24,64 @@ class Outcome:
     note: str = ""
 
 
-def check(
-    arguments: list[str], *, root: Path, python: Path, pip: Callable[[Path], list[str]]
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """The checkout under test: its folder, its environment, and the words that call pip."""
+
+    root: Path
+    python: Path
+    pip: Callable[[Path], list[str]]
+    environment: dict[str, str]
+
+
+def check(arguments: list[str], checkout: Checkout) -> int:
     if arguments not in ([], ["--all"]):
         print("usage: ./go check [--all]", file=sys.stderr)
         return 2
     everything = arguments == ["--all"]
     with tempfile.TemporaryDirectory(prefix="dbmend-check-") as place:
-        outcomes, not_run = run_steps(Path(place), root, python, pip, everything=everything)
+        outcomes, not_run = run_steps(Path(place), checkout, everything=everything)
     return report(outcomes, not_run)
 
 
 def run_steps(
-    place: Path,
-    root: Path,
-    python: Path,
-    pip: Callable[[Path], list[str]],
-    *,
-    everything: bool,
+    place: Path, checkout: Checkout, *, everything: bool
 ) -> tuple[list[Outcome], list[str]]:
-    tools = python.parent
+    root, tools = checkout.root, checkout.python.parent
+
+    def step(name: str, *command: str) -> Outcome:
+        return run(name, [list(command)], root, checkout.environment)
+
     others = [name for name in ("tests", "benchmarks") if any((root / name).rglob("*.py"))]
     results = place / "results.xml"
-    tests = ["sh", str(root / "go"), "test", f"--junitxml={results}"]
+    more = ["--more"] if everything else []
     outcomes = [
-        step("format", [[str(tools / "ruff"), "format", "--check", "."]], root),
-        step("lint", [[str(tools / "ruff"), "check", "."]], root),
-        step("types", [[str(tools / "mypy"), *PRODUCT, "bootstrap.py", ".ci/check.py"]], root),
-        step("types of tests", [[str(tools / "mypy"), *others]], root),
-        step("layers", [[str(tools / "lint-imports")]], root),
-        step("tests", [[*tests, "--more"] if everything else tests], root),
-        *wheel_and_demo(place, root, python, pip),
+        step("format", str(tools / "ruff"), "format", "--check", "."),
+        step("lint", str(tools / "ruff"), "check", "."),
+        step("types", str(tools / "mypy"), *PRODUCT, "bootstrap.py", ".ci/check.py"),
+        step("types of tests", str(tools / "mypy"), *others),
+        step("layers", str(tools / "lint-imports")),
+        # The command of the README, so that it is what is checked.
+        step("tests", "sh", str(root / "go"), "test", f"--junitxml={results}", *more),
+        *wheel_and_demo(place, checkout),
     ]
     return outcomes, skipped_tests(results)
 
 
-def wheel_and_demo(
-    place: Path, root: Path, python: Path, pip: Callable[[Path], list[str]]
-) -> list[Outcome]:
+def wheel_and_demo(place: Path, checkout: Checkout) -> list[Outcome]:
     """Builds as pipx and uv do (the build backend comes from the index), installs the wheel into
     an empty environment with nothing of the checkout in reach, and runs the demo there."""
+    python, pip = checkout.python, checkout.pip
     empty = place / "empty"
     quiet = ["--quiet", "--progress-bar=off"]
+
+    def step(name: str, *commands: list[str]) -> Outcome:
+        return run(name, list(commands), place, checkout.environment)
+
     built = step(
         "wheel",
-        [
-            [*pip(python), "wheel", *quiet, "--no-deps", "--wheel-dir", str(place), str(root)],
-            [str(python), "-m", "venv", "--without-pip", str(empty)],
-        ],
-        place,
+        [*pip(python), "wheel", *quiet, "--no-deps", "-w", str(place), str(checkout.root)],
+        [str(python), "-m", "venv", "--without-pip", str(empty)],
     )
     wheels = sorted(place.glob("dbmend-*.whl"))
     if not built.passed or len(wheels) != 1:
@@ -82,22 +89,21 @@ def wheel_and_demo(
     alone = place / "alone.txt"
     digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
     alone.write_text(f"dbmend @ {wheels[0].as_uri()} --hash=sha256:{digest}\n")
-    installing = [*pip(empty / "bin" / "python"), "install", *quiet, "--only-binary=:all:"]
-    installing += ["--require-hashes", "-r", str(alone), "-c", str(root / "requirements.lock")]
-    installed = step("wheel installed alone", [installing], place)
+    lock = ["--require-hashes", "-r", str(alone), "-c", str(checkout.root / "requirements.lock")]
+    install = [*pip(empty / "bin" / "python"), "install", *quiet, "--only-binary=:all:", *lock]
+    installed = step("wheel installed alone", install)
     if not installed.passed:
         return [built, installed, Outcome("demo from the wheel", False, 0, "not installed")]
     demo = [str(empty / "bin" / "dbmend"), "demo", str(place / "demo")]
-    return [built, installed, step("demo from the wheel", [demo], place)]
+    return [built, installed, step("demo from the wheel", demo)]
 
 
-def step(name: str, commands: list[list[str]], place: Path) -> Outcome:
+def run(name: str, commands: list[list[str]], place: Path, environment: dict[str, str]) -> Outcome:
     print(f"\n== {name}", flush=True)
-    alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     started = time.monotonic()
     for command in commands:
         try:
-            status = subprocess.run(command, cwd=place, env=alone, check=False).returncode
+            status = subprocess.run(command, cwd=place, env=environment, check=False).returncode
         except OSError as error:
             print(error, flush=True)
             status = 127
