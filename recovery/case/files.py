@@ -74,12 +74,16 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def seal(folder: Path) -> None:
-    """0700 and 0600 on everything in `folder`; links are left alone."""
-    for parent, folders, files in os.walk(folder):
-        os.chmod(parent, FOLDER_MODE)
-        for name in files:
-            path = Path(parent, name)
-            if not path.is_symlink():
+OWN_FOLDERS = ("evidence", "report", "work")
+
+
+def seal(case: Path) -> None:
+    """0700 and 0600 on what a case folder is made of; links and other folders are left alone."""
+    os.chmod(case, FOLDER_MODE)
+    for folder in (case, *(case / name for name in OWN_FOLDERS)):
+        if not folder.is_dir() or folder.is_symlink():
+            continue
+        os.chmod(folder, FOLDER_MODE)
+        for path in folder.iterdir():
+            if path.is_file() and not path.is_symlink():
                 os.chmod(path, FILE_MODE)
-        folders[:] = [name for name in folders if not Path(parent, name).is_symlink()]

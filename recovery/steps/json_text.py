@@ -84,7 +84,8 @@ class _Reader:
             text, self.position = _STRINGS.raw_decode(self.text, self.position)
         except JSONDecodeError as error:
             self.position = error.pos
-            raise self.broken(error.msg[0].lower() + error.msg[1:]) from error
+            said = error.msg.removesuffix(" at").removesuffix(" starting")
+            raise self.broken(said[0].lower() + said[1:]) from error
         return Scalar(line, text, False, line, False)
 
     def _fields(self, depth: int) -> Fields:

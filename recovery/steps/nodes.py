@@ -143,7 +143,9 @@ class _Builder:
                 if self._documents > 1:
                     raise Unreadable(Fault(line, "a second document begins here", "keep one"))
             case AliasEvent():
-                self.faults.append(Fault(line, f"alias *{event.anchor}", "write the value out"))
+                self.faults.append(
+                    Fault(line, f"the alias *{event.anchor} is not read", "write the value out")
+                )
                 self._place(Scalar(line, "", False, line, False))
             case ScalarEvent():
                 self._refuse_tag(event.tag, line)
@@ -163,7 +165,9 @@ class _Builder:
     def _refuse_tag(self, tag: object, line: int) -> None:
         if tag is not None and str(tag) != "!":
             short = str(tag).replace("tag:yaml.org,2002:", "!!")
-            self.faults.append(Fault(line, f"tag {short}", "leave it out: values are text"))
+            self.faults.append(
+                Fault(line, f"the tag {short} is not read", "leave it out: values are text")
+            )
 
     def _place(self, node: Node) -> None:
         if not self._open:

@@ -1,0 +1,162 @@
+"""The command line: every verb, and the one place where whatever happens becomes an exit code."""
+
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import rich_click as click
+from rich.table import Table
+from rich.text import Text
+
+from cli import about, output, repair, stages
+from cli.exits import MEANINGS
+from cli.face import Face
+from cli.progress import logger
+from recovery.model import EngineError, Exit
+
+COMMANDS = (
+    about.demo,
+    stages.assess,
+    stages.open_,
+    stages.load,
+    stages.compare,
+    stages.replay,
+    stages.locate,
+    stages.plan,
+    stages.rehearse,
+    stages.report,
+    about.status,
+    repair.decide,
+    repair.agree,
+    repair.script,
+    repair.apply,
+    repair.undo,
+    about.close,
+    about.steps,
+    about.schema_,
+    about.doctor,
+    about.completion,
+)
+PACKAGES = ("cli", "recovery", "repair_rules", "diffing")
+
+
+def version() -> str:
+    try:
+        return version_of("dbmend")
+    except PackageNotFoundError:  # run from the sources, not installed
+        return "from sources"
+
+
+class Root(click.RichGroup):
+    """Commands in the order of the work; the help ends with the table of exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            known = ", ".join(self.commands)
+            raise click.UsageError(f"no such command '{args[0]}'; there are: {known}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: click.RichContext, formatter: click.RichHelpFormatter) -> None:  # type: ignore[override]
+        super().format_help(ctx, formatter)
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 1))
+        table.add_column(justify="right")
+        table.add_column()
+        for code, meaning in MEANINGS:
+            table.add_row(Text(str(int(code))), Text(meaning))
+        formatter.write(Text(" Exit status"), table)
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version(), prog_name="dbmend", message="%(prog)s %(version)s")
+def app() -> None:
+    """Finds what human error or disk failure damaged in a database, repairs it with proven
+    scripts, and says how deep recovery goes."""
+
+
+for _command in COMMANDS:
+    app.add_command(_command)
+
+
+def main() -> NoReturn:
+    """The program. Never returns: the exit code is one of recovery.model.Exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    # Whoever ends us wants the scratch server ended too.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupted)
+    sys.exit(run(sys.argv[1:]))
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; the exit code."""
+    face = Face()
+    try:
+        code = app.main(arguments, prog_name="dbmend", standalone_mode=False, obj=face)
+    except EngineError as error:
+        return _failed(face, error.code, error.message, where=error.where, hint=error.hint)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "dbmend"
+        return _failed(face, Exit.UNUSABLE, error.format_message(), hint=f"{path} --help")
+    except (click.Abort, KeyboardInterrupt):
+        hint = "run the same command again: it resumes"
+        return _failed(face, Exit.INTERRUPTED, "interrupted", hint=hint)
+    except Exception as error:  # the only place: whatever nobody expected is a bug of ours
+        return _bug(face, error)
+    return int(code or 0)
+
+
+def _failed(face: Face, code: Exit, message: str, *, where: str = "", hint: str = "") -> int:
+    if face.json_log:
+        logger().error(message, code=int(code), where=where, hint=hint)
+    else:
+        output.show_error(message, where=where, hint=hint)
+    return int(code)
+
+
+def _bug(face: Face, error: Exception) -> int:
+    """Say so without the error's own text, which may hold values of rows."""
+    message = f"a bug in dbmend: {type(error).__name__} at {_place(error)}"
+    try:
+        handle, name = tempfile.mkstemp(prefix="dbmend-bug-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"dbmend {version()}\n")
+            traceback.print_exception(error, file=file)
+    except OSError as trouble:
+        hint = f"the traceback could not be written: {trouble.strerror}"
+        return _failed(face, Exit.BUG, message, hint=hint)
+    hint = "report it with this file; it may hold values of rows, read it before"
+    return _failed(face, Exit.BUG, message, where=name, hint=hint)
+
+
+def _place(error: Exception) -> str:
+    """The last line of our own on the way to the error, as `recovery/load.py:12`."""
+    home = Path(__file__).parent.parent
+    ours = [
+        f"{path.relative_to(home)}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if (path := Path(frame.filename)).is_relative_to(home)
+        and path.relative_to(home).parts[0] in PACKAGES
+    ]
+    return ours[-1] if ours else "an unknown place"
+
+
+if __name__ == "__main__":
+    main()
