@@ -74,12 +74,14 @@ class Scanner:
         *,
         line: int = 1,
         offset: int = 0,
+        inside: str = "the file",
     ) -> None:
         self._path = path
         self._read = read
         self._buffer = b""
         self._at = 0
         self._base = offset
+        self._inside = inside
         self._ended = False
         self._lax_strings = False
         self._rows_pending = False
@@ -144,7 +146,7 @@ class Scanner:
                     self._advance(len(self._buffer))
                     return
                 raise self._broken(
-                    "the file is cut off inside the rows of a COPY: "
+                    f"{self._inside} is cut off inside the rows of a COPY: "
                     f"it ends at byte {self._base + len(self._buffer)} before the end mark \\."
                 )
 

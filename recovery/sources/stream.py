@@ -14,6 +14,9 @@ from recovery.model import EngineError, Exit, Problem
 from recovery.sources.model import Wrapper
 
 READ_BYTES = 1 << 18
+# zlib hands back what it has not used: small pieces keep that copying cheap.
+PACKED_BYTES = 1 << 15
+UNPACKED_BYTES = 1 << 16
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -122,28 +125,27 @@ class _Gzip(_Unpacking):
         super().__init__(path, inner)
         self._member = zlib.decompressobj(wbits=31)
         self._pending = b""
-        self._started = False
 
     def read(self, size: int) -> bytes:
         while True:
             if self._member.eof and not self._next_member():
                 return b""
-            packed = self._pending or self._inner.read(READ_BYTES)
-            if not packed:
-                raise Broken(
-                    self._path,
-                    f"the gzip stream is cut off: it breaks off at byte {self._inner.position}, "
-                    f"after {self._position} unpacked bytes",
-                    hint="copy the backup again from where it was made",
-                )
+            packed = self._pending or self._inner.read(PACKED_BYTES)
             try:
-                piece = self._member.decompress(packed, size)
+                piece = self._member.decompress(packed, min(size, UNPACKED_BYTES))
             except zlib.error as error:
                 raise Broken(self._path, self._damage(error)) from error
             self._pending = self._member.unconsumed_tail or self._member.unused_data
             if piece:
                 self._position += len(piece)
                 return piece
+            if not packed and not self._member.eof:
+                raise Broken(
+                    self._path,
+                    f"the gzip stream is cut off: it breaks off at byte {self._inner.position}, "
+                    f"after {self._position} unpacked bytes",
+                    hint="copy the backup again from where it was made",
+                )
 
     def _next_member(self) -> bool:
         packed = self._pending.lstrip(b"\0")
