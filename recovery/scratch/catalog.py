@@ -99,6 +99,7 @@ def _tables(connection: Connection) -> tuple[Table, ...]:
                 identity="always" if identity == "a" else "by default" if identity == "d" else "",
                 default=str(default),
                 element=element,
+                fields=types.fields(cast(int, type_oid)),
             )
         )
     keys: dict[object, Key] = {}

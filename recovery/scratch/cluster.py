@@ -24,7 +24,15 @@ from recovery.scratch.host import Host, Role
 from recovery.scratch.hosted import Hosted
 from recovery.scratch.space import ensure_space
 
-__all__ = ["Cluster", "Connection", "Role", "ensure_space", "open_cluster", "server_trouble"]
+__all__ = [
+    "Cluster",
+    "Connection",
+    "Role",
+    "about_the_server",
+    "ensure_space",
+    "open_cluster",
+    "server_trouble",
+]
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -117,6 +125,21 @@ class Cluster:
         with self._keeper() as keeper:
             keeper.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*names))
 
+    def add_role(self, name: str) -> bool:
+        """A role of a dump, without login or rights; False where it would outlive us."""
+        if not self._host.own:
+            return False
+        with self._keeper() as keeper:
+            keeper.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(name)))
+        return True
+
+    @contextmanager
+    def keeper(self, database: str) -> Iterator[Connection]:
+        """The superuser inside a database, for what only it may do there. It sees pg_catalog
+        alone and must not touch a dump's objects."""
+        with self._keeper(self._host.real(database)) as connection:
+            yield connection
+
     def connect(
         self, database: str, role: Role = "jail", *, statement_timeout_seconds: float = 0
     ) -> Connection:
@@ -172,7 +195,7 @@ def server_trouble(cluster: Cluster) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        if not _about_the_server(error):
+        if not about_the_server(error):
             raise
         full = error.sqlstate == "53100" or "No space left" in str(error)
         what = "the disk of the scratch server is full" if full else "the scratch server went away"
@@ -184,12 +207,17 @@ def server_trouble(cluster: Cluster) -> Iterator[None]:
         ) from error
 
 
-def _about_the_server(error: psycopg.Error) -> bool:
+def about_the_server(error: psycopg.Error) -> bool:
+    """Whether the server is in trouble, rather than the statement that it refused."""
     state = error.sqlstate
     if state is None:
         return isinstance(error, psycopg.OperationalError)
-    # 57014 is a statement's own time-out or cancellation.
-    return state[:2] in ("08", "53", "58", "XX") or (state[:2] == "57" and state > "57014")
+    # 57014 is a statement's own time-out; 58P01 a file that a statement named; XX000 anything.
+    return (
+        state[:2] in ("08", "53")
+        or state in ("58000", "58030", "XX001", "XX002")
+        or (state[:2] == "57" and state > "57014")
+    )
 
 
 def _escaped(value: str) -> str:

@@ -40,6 +40,10 @@ class Embedded:
         return self._folder.path
 
     @property
+    def own(self) -> bool:
+        return True
+
+    @property
     def major(self) -> int:
         return self._server.binaries.major
 

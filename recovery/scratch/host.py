@@ -15,6 +15,11 @@ class Host(Protocol):
         ...
 
     @property
+    def own(self) -> bool:
+        """Whether the whole server is ours, and goes when we go."""
+        ...
+
+    @property
     def major(self) -> int: ...
 
     def role(self, role: Role) -> str:

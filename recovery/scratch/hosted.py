@@ -44,6 +44,10 @@ class Hosted:
     def place(self) -> Path | None:
         return None
 
+    @property
+    def own(self) -> bool:
+        return False
+
     def role(self, role: Role) -> str:
         return self._connection.info.user if role == "keeper" else _short(self._prefix + role)
 

@@ -163,6 +163,7 @@ FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
 WHERE {_OURS} AND {_no_extension("pg_proc", "f.oid")}
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass
                   AND d.objid = f.oid AND d.deptype = 'i')
+  AND obj_description(f.oid, 'pg_proc') IS DISTINCT FROM 'dbmend: shim'
 """
 
 TYPES: Final = f"""

@@ -1,7 +1,8 @@
 """Which equality rules a column's type falls under: its family, found from pg_type."""
 
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from psycopg.rows import class_row
 
@@ -33,6 +34,25 @@ LEFT JOIN pg_catalog.pg_range r ON t.oid IN (r.rngtypid, r.rngmultitypid)
 """
 
 
+FIELDS = """
+SELECT t.oid::bigint AS composite, a.atttypid::bigint AS type,
+       coalesce(l.collisdeterministic, true) AS deterministic
+FROM pg_catalog.pg_type t
+JOIN pg_catalog.pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+WHERE t.typtype = 'c' AND t.typnamespace NOT IN (
+    'pg_catalog'::pg_catalog.regnamespace, 'information_schema'::pg_catalog.regnamespace)
+ORDER BY t.oid, a.attnum
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRow:
+    composite: int
+    type: int
+    deterministic: bool
+
+
 @dataclass(frozen=True, slots=True)
 class TypeRow:
     oid: int
@@ -45,18 +65,17 @@ class TypeRow:
     built_in: bool
 
 
-class Families(Protocol):
-    def family(self, oid: int, *, deterministic: bool = True) -> Family: ...
-
-    def element(self, oid: int, *, deterministic: bool = True) -> Family: ...
-
-
 class TypeCatalog:
     """The types of one database by oid."""
 
     def __init__(self, connection: Connection) -> None:
         with connection.cursor(row_factory=class_row(TypeRow)) as cursor:
             self._types = {row.oid: row for row in cursor.execute(TYPES)}
+        with connection.cursor(row_factory=class_row(FieldRow)) as fields:
+            found = fields.execute(FIELDS).fetchall()
+        self._fields: defaultdict[int, list[tuple[int, bool]]] = defaultdict(list)
+        for field in found:
+            self._fields[field.composite].append((field.type, field.deterministic))
 
     def family(self, oid: int, *, deterministic: bool = True) -> Family:
         """`deterministic`: of the collation; text under a nondeterministic one is 'citext'."""
@@ -81,6 +100,14 @@ class TypeCatalog:
         row = self._base(oid)
         inner = row.subtype or (row.element if self.family(oid) == "array" else 0)
         return self.family(inner, deterministic=deterministic) if inner else "text"
+
+    def fields(self, oid: int) -> tuple[Family, ...]:
+        """The families of a composite's fields, or of what an array or a range of one holds."""
+        row = self._base(oid)
+        inner = row.subtype or (row.element if self.family(oid) == "array" else 0)
+        whole = self._base(inner) if inner else row
+        found = self._fields.get(whole.oid, ())
+        return tuple(self.family(field, deterministic=same) for field, same in found)
 
     def _base(self, oid: int) -> TypeRow:
         row = self._types[oid]

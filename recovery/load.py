@@ -1,0 +1,438 @@
+"""Loads a dump into a scratch database, tolerant of what real dumps contain and of damaged rows.
+
+Schema first, then rows, then each constraint and index alone: damaged rows violate constraints,
+and a violation is a finding with its rows while the constraint stays absent. What cannot be
+loaded is said, table by table; nothing is left out silently.
+
+Everything of the dump runs as `jail`. The database carries its name only when it is whole.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import psycopg
+
+from diffing.model import parts, qualified
+from recovery.model import EngineError, Progress
+from recovery.scratch import shims
+from recovery.scratch.cluster import (
+    Cluster,
+    Connection,
+    about_the_server,
+    ensure_space,
+    server_trouble,
+)
+from recovery.scratch.loosen import loosen
+from recovery.scratch.violations import violating_rows
+from recovery.sources.model import Source, Statement, TableData
+
+FindingKind = Literal[
+    "violation",  # rows break a constraint or unique index, which is absent
+    "statement",  # the server refused it
+    "rows",  # the rows of a table could not be loaded
+    "owner",  # objects belong to `jail` here
+    "extension",
+    "collation",  # order and equality of text are approximate
+    "setting",
+    "skipped",  # of no use here, or not to be run here
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something the load could not do as the dump says. `rows` are JSON objects of texts, the
+    first ones only; `message` counts all."""
+
+    kind: FindingKind
+    object: str
+    message: str
+    line: int  # as Statement.line
+    rows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    findings: tuple[Finding, ...]
+    unloaded: dict[str, str]  # table -> why its rows are not, or not all, there
+
+
+# What a scratch database has no use for, with the reason.
+SKIPPED: Final[dict[str, str]] = {
+    "DATABASE": "the scratch database has its own properties",
+    "DATABASE PROPERTIES": "the scratch database has its own properties",
+    "ROLE": "roles are made without rights as they are named",
+    "USER": "roles are made without rights as they are named",
+    "TABLESPACE": "everything is in one place here",
+    "SYSTEM": "settings of a server are not a dump's to change",
+    "DEFAULT ACL": "rights of objects yet to be made mean nothing here",
+    "SECURITY LABEL": "labels mean nothing here",
+    "PUBLICATION": "nothing leaves the scratch server",
+    "PUBLICATION TABLE": "nothing leaves the scratch server",
+    "PUBLICATION TABLES IN SCHEMA": "nothing leaves the scratch server",
+    "SUBSCRIPTION": "nothing leaves the scratch server",
+    "EVENT TRIGGER": "it would act on what is done to the scratch database",
+    "FOREIGN DATA WRAPPER": "nothing leaves the scratch server",
+    "SERVER": "nothing leaves the scratch server",
+    "USER MAPPING": "nothing leaves the scratch server",
+    "FOREIGN TABLE": "its rows are elsewhere",
+    "STATISTICS DATA": "the scratch server gathers its own",
+    "BLOB": "large objects are not compared",
+    "BLOBS": "large objects are not compared",
+    "BLOB METADATA": "large objects are not compared",
+}
+IGNORED: Final = frozenset({"TRANSACTION", "ENCODING", "STDSTRINGS", "SEARCHPATH"})
+# Dumped before what they need when somebody wrote the script by hand.
+SECOND_TRY: Final = frozenset(
+    {"VIEW", "MATERIALIZED VIEW", "FUNCTION", "PROCEDURE", "AGGREGATE", "DEFAULT", "ACL", "COMMENT"}
+)
+CHECKED: Final = frozenset({"CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "INDEX"})
+ALREADY: Final = frozenset({"42P06", "42P07", "42710", "42723"})  # duplicate_... of any kind
+BATCH_BYTES: Final = 1 << 20
+SCRATCH_PER_BYTE: Final = 4  # rows, indexes, WAL and a clone for each byte of a plain dump
+COMPRESSION: Final = 6
+
+
+def load(
+    source: Source, cluster: Cluster, database: str, progress: Progress | None = None
+) -> Loaded:
+    """Make `database` hold what the dump holds. A database of that name is replaced.
+
+    Raises EngineError: UNUSABLE where the dump breaks, COULD_NOT_TELL when the disk is full or the
+    server goes away. Then no database of that name exists."""
+    _ensure_room(source, cluster)
+    loading = f"{database}~loading"
+    if progress is not None:
+        progress.stage("load", total=len(source.info.tables))
+    with server_trouble(cluster):
+        cluster.drop(database)
+        cluster.drop(loading)
+        cluster.create(loading)
+        try:
+            with cluster.connect(loading) as connection:
+                loader = _Loader(cluster, loading, connection, progress)
+                loaded = loader.run(source)
+        except EngineError:
+            cluster.drop(loading)
+            raise
+        cluster.rename(loading, database)
+    return loaded
+
+
+class _Loader:
+    def __init__(
+        self, cluster: Cluster, database: str, connection: Connection, progress: Progress | None
+    ) -> None:
+        self._cluster = cluster
+        self._database = database
+        self._connection = connection
+        self._progress = progress
+        self._findings: list[Finding] = []
+        self._unloaded: dict[str, str] = {}
+        self._owners: dict[str, int] = {}
+        self._later: list[Statement] = []  # after the rows
+        self._again: list[tuple[Statement, psycopg.Error]] = []
+        self._batch: list[Statement] = []
+        self._batch_bytes = 0
+
+    def run(self, source: Source) -> Loaded:
+        self._set_encoding(source.info.encoding)
+        for item in source.items():
+            match item:
+                case TableData():
+                    self._flush()
+                    self._copy(item)
+                case Statement(section="post-data"):
+                    self._later.append(item)
+                case Statement(section="data") if item.kind not in SKIPPED and item.kind != "SET":
+                    self._collect(item)
+                case Statement():
+                    self._flush()
+                    self._do(item)
+        self._flush()
+        for statement in self._later:
+            self._do(statement)
+        self._try_again()
+        self._finish()
+        for role, count in sorted(self._owners.items()):
+            what = f"owner of {count} objects, which belong to the scratch server's role here"
+            self._find("owner", role, what, 0)
+        unloaded = {self._root(table): why for table, why in self._unloaded.items()}
+        return Loaded(tuple(self._findings), unloaded)
+
+    # --- statements --------------------------------------------------------------------------
+
+    def _do(self, statement: Statement) -> None:
+        if statement.kind in IGNORED:
+            return
+        if statement.kind in SKIPPED:
+            self._skip(statement, SKIPPED[statement.kind])
+        elif statement.kind == "OWNER":
+            self._owners[statement.owner] = self._owners.get(statement.owner, 0) + 1
+        elif statement.kind == "SET":
+            self._set(statement)
+        elif statement.kind == "EXTENSION":
+            self._extension(statement)
+        elif statement.kind == "PROCEDURAL LANGUAGE" and "plpgsql" in statement.sql:
+            return
+        else:
+            self._execute(_as_logged(statement))
+
+    def _execute(self, statement: Statement) -> None:
+        error = self._refused(statement)
+        if error is None or (error.sqlstate in ALREADY and statement.kind == "SCHEMA"):
+            return
+        if statement.kind == "COMMENT" and error.sqlstate == "42501":
+            return  # on an extension or the database: not ours to comment on
+        if statement.kind in CHECKED and isinstance(error, psycopg.IntegrityError):
+            self._violation(statement, error)
+        elif statement.kind == "COLLATION" and shims.replace_collation(
+            self._cluster, self._connection, statement.sql
+        ):
+            self._approximate(statement.name, statement.line)
+        elif statement.kind in SECOND_TRY:
+            self._again.append((statement, error))
+        else:
+            self._find("statement", statement.name, _words(error), statement.line)
+
+    def _refused(self, statement: Statement) -> psycopg.Error | None:
+        """Run it, supplying what it lacks as far as that can be; the error that remains."""
+        supplied: set[str] = set()
+        while True:
+            try:
+                self._connection.execute(self._bytes(statement.sql))
+                return None
+            except psycopg.Error as error:
+                if about_the_server(error):
+                    raise
+                lack = self._supply(error, statement)
+                if not lack or lack in supplied:
+                    return error
+                supplied.add(lack)
+
+    def _supply(self, error: psycopg.Error, statement: Statement) -> str:
+        """The thing that was missing and is now there; '' when nothing could be done."""
+        role, collation = shims.missing_role(error), shims.missing_collation(error)
+        if role and not role.startswith("pg_") and self._cluster.add_role(role):
+            return f"role {role}"
+        if collation and shims.supply_collation(self._cluster, self._database, collation):
+            self._approximate(collation, statement.line)
+            return f"collation {collation}"
+        return ""
+
+    def _set(self, statement: Statement) -> None:
+        text = statement.sql
+        if re.search(r"\bSESSION\s+AUTHORIZATION\b|^\s*(RE)?SET\s+ROLE\b", text, re.IGNORECASE):
+            self._skip(statement, "everything belongs to the scratch server's role")
+        elif re.search(r"read_only|session_replication_role", text, re.IGNORECASE):
+            self._skip(statement, "the load decides on this itself")
+        elif re.search(r"client_encoding\W+'?(SQL_ASCII)\b", text, re.IGNORECASE):
+            self._set_encoding("SQL_ASCII")
+        else:
+            error = self._refused(statement)
+            if error is not None:
+                self._find("setting", text.strip(), f"ignored: {_words(error)}", statement.line)
+
+    def _extension(self, statement: Statement) -> None:
+        if not re.match(r"CREATE\b", statement.sql, re.IGNORECASE):
+            self._skip(statement, "extensions are made as they come")
+            return
+        match shims.supply_extension(
+            self._cluster, self._database, self._connection, statement.sql
+        ):
+            case "replaced":
+                what = "replaced by functions of the same names; not all of them exist"
+                self._find("extension", statement.name, what, statement.line)
+            case "missing":
+                what = "not on the scratch server; what needs it is missing too"
+                self._find("extension", statement.name, what, statement.line)
+            case "there":
+                pass
+
+    def _violation(self, statement: Statement, error: psycopg.Error) -> None:
+        found = violating_rows(self._connection, statement.sql)
+        shown = f", the first {len(found.rows)} are shown" if found.count > len(found.rows) else ""
+        rows = f"{found.count} rows violate it{shown}; " if found.count else ""
+        self._find(
+            "violation",
+            statement.name,
+            f"{rows}it stays absent: {_words(error)}",
+            statement.line,
+            found.rows,
+        )
+
+    def _try_again(self) -> None:
+        """Views of views and the like: as long as one more can be made."""
+        waiting, progress = self._again, True
+        while waiting and progress:
+            left = []
+            for statement, _ in waiting:
+                error = self._refused(statement)
+                if error is not None:
+                    left.append((statement, error))
+            progress, waiting = len(left) < len(waiting), left
+        for statement, error in waiting:
+            self._find("statement", statement.name, _words(error), statement.line)
+
+    # --- rows ----------------------------------------------------------------------------------
+
+    def _copy(self, data: TableData) -> None:
+        table = _target(data)
+        while True:
+            try:
+                statement = self._bytes(data.copy)
+                with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+                    for chunk in data.chunks():
+                        copy.write(chunk)
+                break
+            except psycopg.Error as error:
+                if about_the_server(error):
+                    raise
+                if not self._loosened(error, data.line):
+                    self._lose(table, f"{_words(error)}{_place(error)}", data.line)
+                    break
+        if self._progress is not None:
+            self._progress.advance()
+
+    def _collect(self, statement: Statement) -> None:
+        self._batch.append(statement)
+        self._batch_bytes += len(statement.sql)
+        if self._batch_bytes > BATCH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        batch, self._batch, self._batch_bytes = self._batch, [], 0
+        if not batch:
+            return
+        try:
+            # One round trip and one transaction for all.
+            self._connection.execute(self._bytes(";\n".join(each.sql for each in batch)))
+        except psycopg.Error as error:
+            if about_the_server(error):
+                raise
+            for statement in batch:
+                self._write(statement)
+
+    def _write(self, statement: Statement) -> None:
+        while True:
+            error = self._refused(statement)
+            if error is None:
+                return
+            if not self._loosened(error, statement.line):
+                break
+        if statement.kind in ("INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE"):
+            self._lose(statement.name, _words(error), statement.line)
+        else:
+            self._find("statement", statement.name, _words(error), statement.line)
+
+    def _loosened(self, error: psycopg.Error, line: int) -> bool:
+        if not isinstance(error, psycopg.IntegrityError):
+            return False
+        back = loosen(self._connection, error)
+        name = error.diag.constraint_name or f"NOT NULL of {error.diag.column_name}"
+        owner = error.diag.table_name or error.diag.datatype_name or ""
+        for text in back:
+            kind, what = "CHECK CONSTRAINT", f"{error.diag.schema_name}.{owner} {name}"
+            self._later.append(Statement(text, "post-data", line, kind, what))
+        return bool(back)
+
+    def _lose(self, table: str, why: str, line: int) -> None:
+        reason = f"line {line}: {why}"
+        if table not in self._unloaded:
+            self._unloaded[table] = reason
+            self._find("rows", table, why, line)
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Ready for replay: every table logged with whole old rows, and visible to its owner."""
+        self._connection.execute("RESET ALL")
+        for (text,) in self._connection.execute(FINISH).fetchall():
+            self._connection.execute(str(text).encode())
+        self._connection.execute("ANALYZE")
+
+    def _root(self, table: str) -> str:
+        """Of a partition, the table that stands for it; of others, the table itself."""
+        if not re.search(r"\.", table):
+            return table
+        row = self._connection.execute(ROOT, parts(table)).fetchone()
+        return qualified(str(row[0]), str(row[1])) if row else table
+
+    def _set_encoding(self, encoding: str) -> None:
+        # SQL_ASCII means that nobody knows: bytes that are not UTF-8 are then refused, not guessed.
+        name = "UTF8" if encoding in ("", "SQL_ASCII") else encoding
+        self._connection.execute("SELECT set_config('client_encoding', %s, false)", (name,))
+
+    def _bytes(self, text: str) -> bytes:
+        return text.encode(self._connection.info.encoding)
+
+    def _approximate(self, collation: str, line: int) -> None:
+        what = "not on the scratch server: order by code point instead, so order is approximate"
+        self._find("collation", collation, what, line)
+
+    def _skip(self, statement: Statement, why: str) -> None:
+        self._find("skipped", statement.name or statement.kind, why, statement.line)
+
+    def _find(
+        self, kind: FindingKind, name: str, message: str, line: int, rows: tuple[str, ...] = ()
+    ) -> None:
+        self._findings.append(Finding(kind, name, message, line, rows))
+
+
+FINISH: Final = """
+SELECT pg_catalog.format(
+    CASE what WHEN 1 THEN 'ALTER TABLE %s SET LOGGED'
+              WHEN 2 THEN 'ALTER TABLE %s NO FORCE ROW LEVEL SECURITY'
+              ELSE 'ALTER TABLE %s REPLICA IDENTITY FULL' END, c.oid::regclass)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN pg_catalog.generate_series(1, 3) AS what
+WHERE c.relkind IN ('r', 'p') AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND CASE what WHEN 1 THEN c.relpersistence = 'u' AND c.relkind = 'r'
+                WHEN 2 THEN c.relforcerowsecurity
+                ELSE c.relreplident <> 'f' AND c.relpersistence <> 't' END
+ORDER BY c.oid, what
+"""
+
+
+ROOT: Final = """
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = pg_catalog.pg_partition_root(
+    pg_catalog.to_regclass(pg_catalog.format('%%I.%%I', %s::text, %s::text)))
+"""
+
+
+def _ensure_room(source: Source, cluster: Cluster) -> None:
+    if cluster.place is None:
+        return
+    size = source.info.path.stat().st_size
+    plain = source.info.kind == "PostgreSQL plain dump" and not source.info.wrappers
+    ensure_space(cluster.place, size * SCRATCH_PER_BYTE * (1 if plain else COMPRESSION))
+
+
+def _as_logged(statement: Statement) -> Statement:
+    """Unlogged tables never appear in what is decoded from the log."""
+    text, count = re.subn(
+        r"\A(CREATE\s+)UNLOGGED\s+", r"\1", statement.sql, count=1, flags=re.IGNORECASE
+    )
+    return replace(statement, sql=text) if count else statement
+
+
+def _target(data: TableData) -> str:
+    """The table's name as the rest of the program writes it, from the statement's own."""
+    found = re.match(r'COPY\s+"((?:[^"]|"")+)"\."((?:[^"]|"")+)"', data.copy)
+    if found is None:
+        return data.table
+    schema, relation = (part.replace('""', '"') for part in found.groups())
+    return qualified(schema, relation)
+
+
+def _words(error: psycopg.Error) -> str:
+    return error.diag.message_primary or str(error).strip()
+
+
+def _place(error: psycopg.Error) -> str:
+    """Which row of the block, without its values."""
+    found = re.search(r"\bline (\d+)", error.diag.context or "")
+    return f" (row {found[1]} of the block)" if found else ""
