@@ -111,10 +111,12 @@ def facts(tmp_path):
 
 
 def fill(facts: duckdb.DuckDBPyConnection, cells: list[Damage]) -> None:
-    facts.executemany(
+    facts.execute(
         'INSERT INTO damage ("table", key, "column", label, grade, backup, current, target,'
-        " fault, step, cause, \"group\") VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'f1', '7', 'user', 'g1')",
-        cells,
+        ' fault, step, cause, "group")'
+        " SELECT unnest(?), unnest(?), unnest(?), unnest(?), unnest(?), unnest(?), unnest(?),"
+        " unnest(?), 'f1', '7', 'user', 'g1'",
+        [list(column) for column in zip(*cells, strict=True)],
     )
 
 
@@ -235,7 +237,7 @@ def numbers(row: Element) -> list[int]:
     return [int(re.sub(r"\D", "", text)) for text in texts if "%" not in text]
 
 
-# --- every number, recomputed ----------------------------------------------------------------------
+# --- every number, recomputed --------------------------------------------------------------------
 
 
 class Parquet:
@@ -407,7 +409,7 @@ def test_samples_show_every_grade_first_and_are_the_same_every_time(facts) -> No
     assert orders["samples"]["rows"][-1]["cells"][0]["current"] == {"kind": "no-row"}
 
 
-# --- questions in their order, languages -----------------------------------------------------------
+# --- questions in their order, languages ---------------------------------------------------------
 
 
 def headings(page: Element) -> list[str]:
@@ -438,7 +440,20 @@ def test_the_page_answers_in_the_order_people_ask(facts) -> None:
 
 
 NAMES = {"public", "product", "orders", "customer", "store", "price", "vat", "attributes", "id"}
-NAMES |= {"note", "total", "product_id", "backup", "dump", "current", "sql", "gz", "steps", "yaml"}
+NAMES |= {
+    "postgresql",
+    "custom",
+    "note",
+    "total",
+    "product_id",
+    "backup",
+    "dump",
+    "current",
+    "sql",
+    "gz",
+    "steps",
+    "yaml",
+}
 NAMES |= {"sha", "dbmend", "damage", "parquet", "update", "set", "size", "tags", "utc", "gmt"}
 
 
@@ -483,7 +498,7 @@ def test_a_language_without_catalogue_is_an_error(facts) -> None:
         html(document(facts), "de")
 
 
-# --- no damage, unknown, warnings, no rehearsal ------------------------------------------------------
+# --- no damage, unknown, warnings, no rehearsal --------------------------------------------------
 
 
 def test_a_clean_case_says_what_was_compared_and_what_it_does_not_prove(facts) -> None:
@@ -564,7 +579,7 @@ def test_without_rehearsal_nothing_is_claimed(facts) -> None:
     assert "did not pass. It must not be applied." in html(document(facts, rehearsal=empty), "en")
 
 
-# --- hostile texts -----------------------------------------------------------------------------------
+# --- hostile texts -------------------------------------------------------------------------------
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -584,7 +599,7 @@ def test_hostile_texts_stay_text(facts, language) -> None:
     fill(
         facts,
         [
-            (text, json.dumps({text: text}), text, "direct", "stale", text, text, text)
+            (text[:63], json.dumps({"id": text}), text[:63], "direct", "stale", text, text, text)
             for text in stored
         ],
     )
@@ -605,7 +620,7 @@ def test_hostile_texts_stay_text(facts, language) -> None:
     attributes = {name for element in everything(root) for name in element.attributes}
     assert not {name for name in attributes if name.startswith("on")} and "style" not in attributes
     assert {"href", "src"}.isdisjoint(attributes)
-    assert "{{ 7*7 }}" in page and "49" not in page.replace("49 ", "")[: len("49")]
+    assert "{{ 7*7 }}{% raw %}" in root.text
     assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", page)
     assert "⟨U+202E⟩abc⟨U+2066⟩" in page
     assert len(page) < 400_000
@@ -621,7 +636,8 @@ def test_the_page_loads_nothing_and_says_so_to_the_browser(facts) -> None:
     page = html(document(facts), "en")
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
     assert re.fullmatch(
-        r"default-src 'none'; style-src 'sha256-[A-Za-z0-9+/]{43}='; base-uri 'none'; form-action 'none'",
+        r"default-src 'none'; style-src 'sha256-[A-Za-z0-9+/]{43}='; "
+        r"base-uri 'none'; form-action 'none'",
         policy,
     )
     assert "http" not in page.replace("http-equiv", "")
@@ -651,6 +667,6 @@ def test_a_document_remade_from_its_file_gives_the_same_page(facts) -> None:
 def test_times_are_shown_with_their_offset(facts) -> None:
     fill(facts, webshop())
     depth = document(facts, case=Case("", datetime(2026, 3, 5, 12, 0, tzinfo=UTC), (STEP,), LEDGER))
-    assert "Отчёт составлен: 5 марта 2026, 12:00 GMT." in html(depth, "ru")
+    assert "Отчёт составлен: 5 марта 2026, 12:00 GMT+00:00." in html(depth, "ru")
     assert "1 марта 2026, 14:02 GMT+03:00" in html(depth, "ru")
     assert "1 March 2026, 14:02 GMT+03:00" in html(depth, "en")

@@ -109,6 +109,16 @@ class _Voice:
         """The customer's word for a name of the program; a name without one stays itself."""
         return catalogue(self.language).gettext(_REGISTRIES[registry].get(name, name))
 
+    def fault(self, fault_class: str, parameters: Mapping[str, str]) -> str:
+        """What went wrong, with the particulars that localization found."""
+        match fault_class, parameters:
+            case "missing-where", {"dropped": dropped} if dropped.upper() != "WHERE":
+                return self.t(words.MISSING_CONDITION, condition=dropped)
+            case "wrong-value", {"logged": logged, "executed": executed}:
+                return self.t(words.OTHER_VALUE, logged=logged, executed=executed)
+            case _:
+                return self.word("fault", fault_class)
+
     def meaning(self, registry: str, name: str) -> str:
         return _REGISTRIES[registry].get(name, "")
 

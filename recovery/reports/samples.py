@@ -71,12 +71,15 @@ def samples(facts: duckdb.DuckDBPyConnection, table: str, *, rows: int) -> Mappi
 
 
 def _key(key: str) -> Json:
-    """Key columns and values; a row without a key is named by its number among equal rows."""
+    """Key columns with their values; empty for a row without a key, which has no name."""
     columns = _row(key)
     if columns is None:
-        return [{"column": "", "value": key}]
-    named = [{"column": name, "value": value} for name, value in columns.items()]
-    return [pair for pair in named if not str(pair["column"]).startswith("#")]
+        return [{"column": "", **_shown(key)}]
+    return [
+        {"column": name, **_shown(value)}
+        for name, value in columns.items()
+        if name not in {"#row", "#n"}
+    ]
 
 
 def _cell(cell: Sequence[object]) -> Mapping[str, Json]:
@@ -111,7 +114,7 @@ def _value(value: _Text, *, whole: bool) -> Mapping[str, Json]:
         return {
             "kind": "row",
             "columns": [
-                {"column": name, **_value(_Text(text, len(text or "")), whole=False)}
+                {"column": name, **_shown(text)}
                 for name, text in list(columns.items())[:CELLS_SHOWN]
             ],
             "columns_of": len(columns),
@@ -122,6 +125,10 @@ def _value(value: _Text, *, whole: bool) -> Mapping[str, Json]:
         "characters": value.length,
         "cut": value.length > CHARACTERS_SHOWN,
     }
+
+
+def _shown(text: str | None) -> Mapping[str, Json]:
+    return _value(_Text(text, len(text or "")), whole=False)
 
 
 def _row(text: str) -> Mapping[str, str | None] | None:

@@ -62,13 +62,22 @@ FAULTS: Mapping[str, str] = {
         "The step did exactly what the step log says, and that was the mistake."
     ),
     FaultClass.MISSING_WHERE: marked(
-        "The step was carried out without its condition: it changed every row of the table, "
+        "The step was carried out without its condition: it reached every row of the table, "
         "not only the rows that were meant."
     ),
     FaultClass.WRONG_VALUE: marked(
         "The step was carried out with another value than the one in the step log."
     ),
 }
+
+# With the particulars that localization gives for these classes.
+MISSING_CONDITION = marked(
+    "The step was carried out without one of its conditions ({condition}): it reached more rows "
+    "than were meant."
+)
+OTHER_VALUE = marked(
+    "The step was carried out with the value {executed}; the step log says {logged}."
+)
 
 CAUSES: Mapping[str, str] = {
     "user": marked("a user's action"),
@@ -100,6 +109,9 @@ HAZARDS: Mapping[str, str] = {
     Hazard.EXTERNAL_EFFECT: marked("effects outside the database cannot be taken back"),
     Hazard.PARTIAL: marked("rows that have moved on will be skipped"),
 }
+
+# What a source is called: its sentence is its name, looked up as a whole.
+KINDS = (marked("PostgreSQL plain dump"), marked("PostgreSQL custom archive"))
 
 UNKNOWN_STATUS: Mapping[str, str] = {
     "partial": marked("compared only in part"),
