@@ -27,13 +27,16 @@ USAGE = """usage: ./go VERB [ARGUMENTS]
 if sys.version_info < (3, 11):  # noqa: UP036 - said here, before anything an older Python chokes on
     for _name in ("python3.14", "python3.13", "python3.12", "python3.11"):
         _newer = shutil.which(_name)
-        if _newer:
+        # A version manager leaves commands on the PATH that lead nowhere: try it first.
+        if _newer and subprocess.run([_newer, "-c", ""], stderr=subprocess.PIPE).returncode == 0:
             os.execv(_newer, [_newer, "-B", __file__] + sys.argv[1:])  # noqa: RUF005
-    sys.exit(
+    print(
         "dbmend needs Python 3.11 or newer; this is %s (%s).\n"  # noqa: UP031
         "Install one, for instance the package python3.11, and run the same command again."
-        % (sys.version.split()[0], sys.executable)
+        % (sys.version.split()[0], sys.executable),
+        file=sys.stderr,
     )
+    sys.exit(2)
 
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
