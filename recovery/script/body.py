@@ -27,6 +27,7 @@ from recovery.script.statements import write_statement
 from recovery.script.triggers import planned_off, spans, switched_off, switched_on
 
 APPLIED, ALREADY_APPLIED = "dbmend: applied: ", "dbmend: already applied: "
+LOOKED = "-- dbmend: so far nothing was written; what follows writes"
 _ROWS_SHOWN = 10
 
 
@@ -116,7 +117,10 @@ def _block(
             ),
             contents(samples, dialect),
             *(classify(write, dialect, "before") for write in writes),
-            _decide(writes, schema, context, dialect),
+            dependants(writes, schema, dialect) if context.on_moved == "skip" else Fragment(""),
+            _count(writes, dialect, done_is_fine=context.on_moved == "skip"),
+            Fragment(LOOKED + "\n"),
+            _decide(context, dialect),
             *(_saved(write, context, dialect) for write in writes if _keeps(context, undo=undo)),
             _write(writes, schema, dialect),
             Fragment("SET CONSTRAINTS ALL IMMEDIATE;\n"),
@@ -125,7 +129,7 @@ def _block(
             *(orphans(write, schema, dialect) for write in writes),
             switched_on(writes, dialect) if spans(writes) else Fragment(""),
             sequences_forward(writes, schema, dialect),
-            _applied(writes, dialect),
+            _applied(dialect),
         ),
     )
     block = fill(
@@ -170,9 +174,7 @@ def _whole(write: Write, dialect: Dialect) -> Fragment:
     )
 
 
-def _decide(
-    writes: tuple[Write, ...], schema: Schema, context: ScriptContext, dialect: Dialect
-) -> Fragment:
+def _decide(context: ScriptContext, dialect: Dialect) -> Fragment:
     moved = refuse(
         dialect,
         MOVED,
@@ -184,7 +186,6 @@ def _decide(
     )
     skip = context.on_moved == "skip"
     return fill(
-        "{dependants}{count}"
         "IF dbmend_ready = 0 AND {nothing_left} THEN\n"
         "RAISE NOTICE USING MESSAGE = pg_catalog.concat({already}, 'rows at their target: ', "
         "dbmend_done, '; skipped: ', dbmend_other);\nRETURN;\nEND IF;\n"
@@ -192,8 +193,6 @@ def _decide(
         "IF dbmend_other > 0 THEN\n"
         "RAISE NOTICE USING MESSAGE = pg_catalog.concat('dbmend: skipped rows: ', dbmend_other), "
         "DETAIL = pg_catalog.concat(dbmend_text);\nEND IF;\n",
-        dependants=dependants(writes, schema, dialect) if skip else Fragment(""),
-        count=_count(writes, dialect, done_is_fine=skip),
         nothing_left=Fragment("dbmend_done > 0" if skip else "dbmend_other = 0"),
         already=dialect.literal(ALREADY_APPLIED),
         stop=Fragment("dbmend_ready = 0" if skip else "dbmend_other + dbmend_done > 0"),
@@ -278,7 +277,7 @@ def _saved(write: Write, context: ScriptContext, dialect: Dialect) -> Fragment:
     )
 
 
-def _applied(writes: tuple[Write, ...], dialect: Dialect) -> Fragment:
+def _applied(dialect: Dialect) -> Fragment:
     return fill(
         "RAISE NOTICE USING MESSAGE = pg_catalog.concat({applied}, 'rows written: ', dbmend_ready, "
         "'; skipped: ', dbmend_other);\n",

@@ -39,6 +39,12 @@ def body_digest(text: str) -> str:
     return digest_of("\n".join(lines[marks[0] + 1 :]))
 
 
+def stated_digest(text: str) -> str:
+    """The digest that the header states; '' when it states none."""
+    found = next((line for line in text.split("\n") if line.startswith(MARKER)), MARKER)
+    return found.removeprefix(MARKER)
+
+
 def header(
     writes: tuple[Write, ...], schema: Schema, context: ScriptContext, digest: str, *, undo: bool
 ) -> str:
