@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
         commands = {
             "demo": [str(VENV / "bin" / "dbmend"), "demo"],
             "test": ["-m", "pytest"],
-            "bench": ["-m", "benchmarks"],
+            "bench": ["-m", "benchmarks.run"],
             "dbmend": [str(VENV / "bin" / "dbmend")],
         }
         if verb not in commands:

@@ -17,6 +17,8 @@ from recovery.scratch.cluster import Cluster
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("cli", "recovery", "repair_rules", "diffing")
+# compression came with 3.14; before that a backport is imported in its place.
+STDLIB = sys.stdlib_module_names | {"compression"}
 NOT_OURS = {".git", ".venv", "dist", "third_party"}
 
 
@@ -187,7 +189,7 @@ def test_what_is_imported_is_declared_and_the_other_way_round():
     used: set[str] = set()
     for name in roots:
         top = name.split(".")[0]
-        if top in sys.stdlib_module_names or top in PACKAGES:
+        if top in STDLIB or top in PACKAGES:
             continue
         # Namespace packages are shared: the second name says whose it is.
         owners = {one.lower().replace(".", "-").replace("_", "-") for one in providers[top]}
