@@ -7,16 +7,16 @@ length is held against what the file can still contain.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
-from backports import zstd
+import lz4.frame  # type: ignore[import-untyped]
 
-from recovery.sources.stream import READ_BYTES, Broken, Stream, read_exactly
+from recovery.sources.stream import READ_BYTES, Broken, Stream, read_exactly, zstd
 
 MAGIC = b"PGDMP"
 OLDEST = (1, 12)
@@ -242,12 +242,6 @@ class ArchiveReader:
         position = int.from_bytes(self._bytes(self._offset_size, what), "little")
         if state not in (POSITION_UNKNOWN, POSITION_KNOWN, NO_DATA):
             raise self._damaged(what)
-        if state == POSITION_KNOWN and self.size is not None and position >= self.size:
-            raise self.broken(
-                f"{what} says that its data begins at byte {position}, but the file ends at byte "
-                f"{self.size}: the archive was cut off",
-                "copy the backup again from where it was made",
-            )
         return state, position
 
     def _bounded(self, length: int, what: str) -> None:
@@ -281,9 +275,9 @@ def unpack(parts: Iterator[bytes], compression: Compression) -> Iterator[bytes]:
         case "gzip":
             yield from _unpack_zlib(parts)
         case "zstd":
-            yield from _unpack_zstd(parts)
+            yield from _unpack_frames(parts, zstd.ZstdDecompressor)
         case "lz4":
-            raise UnpackError("it is packed with lz4, which is not read in this version")
+            yield from _unpack_frames(parts, lz4.frame.LZ4FrameDecompressor)
 
 
 class UnpackError(Exception):
@@ -315,22 +309,33 @@ def _unpack_zlib(parts: Iterator[bytes]) -> Iterator[bytes]:
         raise UnpackError(f"its packed data breaks off after {done} bytes")
 
 
-def _unpack_zstd(parts: Iterator[bytes]) -> Iterator[bytes]:
-    unpacker = zstd.ZstdDecompressor()
-    done = started = 0
+class _Unpacker(Protocol):
+    """What the decompressors of zstd and lz4 frames have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes | None: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+def _unpack_frames(parts: Iterator[bytes], new: Callable[[], _Unpacker]) -> Iterator[bytes]:
+    unpacker, done, begun = new(), 0, False
     for part in parts:
         packed = part
         while packed or not (unpacker.needs_input or unpacker.eof):
             if unpacker.eof:
-                unpacker, started = zstd.ZstdDecompressor(), 0
+                unpacker = new()
             try:
                 piece = unpacker.decompress(packed, READ_BYTES)
-            except zstd.ZstdError as error:
+            except (zstd.ZstdError, RuntimeError) as error:
                 raise UnpackError(f"it cannot be unpacked after {done} bytes") from error
-            started = 1
-            packed = unpacker.unused_data if unpacker.eof else b""
+            begun = True
+            packed = (unpacker.unused_data or b"") if unpacker.eof else b""
+            done += len(piece)
             if piece:
-                done += len(piece)
                 yield piece
-    if started and not unpacker.eof:
+    if begun and not unpacker.eof:
         raise UnpackError(f"its packed data breaks off after {done} bytes")

@@ -6,6 +6,7 @@ Only leading words are read; nothing here decides whether a statement is right.
 import re
 from dataclasses import dataclass
 
+from diffing.model import qualified
 from recovery.sources.model import Section
 
 _NAME = r'(?:"(?:[^"]|"")*"|[^\s"().,;\'=]+)'
@@ -15,7 +16,6 @@ _COPY = re.compile(
     rf"COPY\s+(?P<table>{_PATH})\s*(?:\((?P<columns>.*?)\)\s*)?FROM\s+STDIN\b\s*(?P<options>.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_$]*\Z")
 
 # fmt: off
 KNOWN_WORDS = frozenset((
@@ -96,8 +96,12 @@ class CopyHead:
     options: str
 
 
+_FIRST_WORD = re.compile(r"\(*\s*([A-Za-z_]+)(?![\w.:$])")
+_INSERT = re.compile(rf"INSERT\s+INTO\s+({_PATH})", re.IGNORECASE)
+
+
 def first_word(sql: str) -> str:
-    found = re.match(r"\(*\s*([A-Za-z_]+)(?![\w.:$])", sql)
+    found = _FIRST_WORD.match(sql)
     return found.group(1).upper() if found else ""
 
 
@@ -116,7 +120,9 @@ def quoted(part: str) -> str:
 def qualify(path: str, schema: str) -> str:
     """'orders' -> 'public.orders' under the schema that is searched first."""
     parts = names(path)
-    return ".".join(parts) if len(parts) > 1 or not schema else ".".join((schema, *parts))
+    if len(parts) > 1:
+        return qualified(parts[-2], parts[-1])
+    return qualified(schema, parts[0]) if schema and parts else path
 
 
 def copy_head(sql: str, schema: str) -> CopyHead | None:
@@ -133,7 +139,7 @@ def copy_head(sql: str, schema: str) -> CopyHead | None:
     if columns:
         head += " (" + ", ".join(map(quoted, columns)) + ")"
     statement = f"{head} FROM stdin {options}".rstrip()
-    return CopyHead(".".join(parts), columns, statement, options)
+    return CopyHead(qualified(parts[-2], parts[-1]), columns, statement, options)
 
 
 def searched_first(sql: str) -> str | None:
@@ -166,7 +172,10 @@ def classify(sql: str, schema: str = "public") -> Classified:
             return Classified("ACL", _about(sql, r".*?\sON\s+"))
         case "SECURITY":
             return Classified("SECURITY LABEL", _about(sql, r".*?\sON\s+"))
-        case "INSERT" | "DELETE" | "MERGE":
+        case "INSERT":
+            found = _INSERT.match(sql)
+            return Classified(word, qualify(found[1], schema) if found else "")
+        case "DELETE" | "MERGE":
             return Classified(word, _named(sql, r"\w+\s+(?:INTO|FROM)\s+(?:ONLY\s+)?", schema))
         case "UPDATE" | "TRUNCATE":
             return Classified(word, _named(sql, r"\w+\s+(?:TABLE\s+)?(?:ONLY\s+)?", schema))

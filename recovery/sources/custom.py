@@ -9,12 +9,20 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from diffing.model import qualified
 from recovery.model import Problem
-from recovery.sources.archive import BLOCK_ROWS, POSITION_KNOWN, ArchiveReader, Entry, Header
-from recovery.sources.archive import UnpackError, unpack
+from recovery.sources.archive import (
+    BLOCK_ROWS,
+    POSITION_KNOWN,
+    ArchiveReader,
+    Entry,
+    Header,
+    UnpackError,
+    unpack,
+)
 from recovery.sources.classify import classify, copy_head, quoted
 from recovery.sources.encodings import codec
-from recovery.sources.inspection import Inspection, inspect, transferred_as_text
+from recovery.sources.inspection import Archive, Inspection, inspect, transferred_as_text
 from recovery.sources.model import Item, Section, SourceInfo, Statement, TableData, Wrapper
 from recovery.sources.scanner import CommentPiece, MetaPiece, Scanner, SqlPiece
 from recovery.sources.shelf import Shelf
@@ -136,6 +144,8 @@ class CustomSource:
                 name = classify(sql).name or tag
             case "FUNCTION" | "PROCEDURE" | "AGGREGATE":
                 name = f"{schema}.{tag.split('(')[0]}"
+            case "TABLE" | "VIEW" | "MATERIALIZED VIEW" | "SEQUENCE" | "SEQUENCE SET":
+                name = qualified(schema, tag)
             case _:
                 name = f"{schema}.{tag}" if schema else tag
         return Statement(sql, section, entry.dump_id, kind, name, self._decode(entry.owner))
@@ -247,13 +257,15 @@ class CustomSource:
     def _inspected(self) -> Inspection:
         if self._inspection is None:
             self._inspection = inspect(
-                self._path,
-                self._wrappers,
-                self._header,
-                self._entries,
-                self._encoding,
-                self._reader,
-                self._data_begins,
+                Archive(
+                    self._path,
+                    self._wrappers,
+                    self._header,
+                    self._entries,
+                    self._encoding,
+                    self._data_begins,
+                    self._reader,
+                )
             )
         return self._inspection
 

@@ -1,6 +1,7 @@
 """PostgreSQL's names of encodings and the codecs that decode them strictly."""
 
 import re
+from functools import cache
 
 # SQL_ASCII says nothing about the bytes: text of statements is then taken as UTF-8 or refused.
 _CODECS = {
@@ -51,11 +52,13 @@ _CODECS = {
 }
 
 
+@cache
 def codec(encoding: str) -> str:
     """The codec of PostgreSQL's `encoding`, '' when there is none."""
     return _CODECS.get(re.sub(r"[^A-Z0-9]", "", encoding.upper()), "")
 
 
+@cache
 def rows_checkable(encoding: str) -> bool:
     """True where the codec refuses exactly what the server would refuse: UTF-8."""
     return re.sub(r"[^A-Z0-9]", "", encoding.upper()) in {"UTF8", "UNICODE"}

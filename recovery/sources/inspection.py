@@ -5,8 +5,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
+from diffing.model import qualified
 from recovery.model import Problem
 from recovery.sources.archive import (
     BLOCK_LARGE_OBJECTS,
@@ -39,13 +41,22 @@ class Inspection:
     complete: bool  # every block that the table of contents names was read to its end
 
 
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An archive whose table of contents has been read."""
+
+    path: Path
+    wrappers: tuple[Wrapper, ...]
+    header: Header
+    entries: tuple[Entry, ...]
+    encoding: str
+    data_begins: int
+    open_at: Callable[[int], ArchiveReader]
+
+
 @dataclass(slots=True)
 class _State:
-    path: Path
-    header: Header
-    encoding: str
-    entries: tuple[Entry, ...]
-    open_at: Callable[[int], ArchiveReader]
+    archive: Archive
     problems: list[Problem] = field(default_factory=list)
     tables: dict[str, None] = field(default_factory=dict)
     read: set[int] = field(default_factory=set)  # dumpIds whose blocks were read to the end
@@ -54,47 +65,44 @@ class _State:
     large_objects: int = 0
 
     def add(self, message: str, hint: str = "") -> None:
-        self.problems.append(Problem(str(self.path), 0, message, hint))
+        self.problems.append(Problem(str(self.archive.path), 0, message, hint))
 
     def text(self, raw: bytes) -> str:
-        return raw.decode(codec(self.encoding) or "utf-8", "backslashreplace")
+        return raw.decode(codec(self.archive.encoding) or "utf-8", "backslashreplace")
+
+    def name(self, entry: Entry) -> str:
+        return qualified(self.text(entry.schema), self.text(entry.tag))
 
     def label(self, entry: Entry) -> str:
         if entry.kind == "BLOBS":
             return "large objects"
-        name = f"{self.text(entry.schema)}.{self.text(entry.tag)}"
+        name = self.name(entry)
         return f"table {name}" if entry.kind == "TABLE DATA" else f"{entry.kind} {name}"
 
 
-def inspect(
-    path: Path,
-    wrappers: tuple[Wrapper, ...],
-    header: Header,
-    entries: tuple[Entry, ...],
-    encoding: str,
-    open_at: Callable[[int], ArchiveReader],
-    data_begins: int,
-) -> Inspection:
-    state = _State(path, header, encoding, entries, open_at)
+def inspect(archive: Archive) -> Inspection:
+    state = _State(archive)
     _check_contents(state)
-    expected = [entry for entry in entries if entry.with_data]
-    try:
-        if header.compression == "lz4":
-            state.add("its data is packed with lz4, which is not read in this version")
-        elif all(entry.state == POSITION_KNOWN for entry in expected):
-            _read_by_position(state, expected, data_begins)
-        else:
-            _read_in_sequence(state, expected, data_begins)
-    except Broken as broken:
-        state.problems.append(broken.problem)
-    if header.compression != "lz4":
-        _name_unread(state, expected)
-    if state.problems and (damage := transferred_as_text(path, wrappers)) is not None:
-        state.problems = [damage.problem]
+    expected = [entry for entry in archive.entries if entry.with_data]
+    _read_data(state, expected)
+    if state.problems:
+        damage = transferred_as_text(archive.path, archive.wrappers)
+        state.problems = state.problems if damage is None else [damage.problem]
     complete = all(entry.dump_id in state.read for entry in expected)
     return Inspection(
         tuple(state.problems), tuple(state.tables), state.rows, state.large_objects, complete
     )
+
+
+def _read_data(state: _State, expected: list[Entry]) -> None:
+    try:
+        if all(entry.state == POSITION_KNOWN for entry in expected):
+            _read_by_position(state, expected, state.archive.data_begins)
+        else:
+            _read_in_sequence(state, expected, state.archive.data_begins)
+    except Broken as broken:
+        state.problems.append(broken.problem)
+    _name_unread(state, expected)
 
 
 def transferred_as_text(path: Path, wrappers: tuple[Wrapper, ...]) -> Broken | None:
@@ -124,20 +132,20 @@ def transferred_as_text(path: Path, wrappers: tuple[Wrapper, ...]) -> Broken | N
 
 def _check_contents(state: _State) -> None:
     """The table of contents against itself: nothing else tells that one of its bits has changed."""
-    kinds = Counter(entry.kind for entry in state.entries)
+    kinds = Counter(entry.kind for entry in state.archive.entries)
     for kind in ("ENCODING", "STDSTRINGS"):
         if kinds[kind] != 1:
             state.add(f"the table of contents has {kinds[kind]} entries {kind} instead of one")
-    if not codec(state.encoding):
-        state.add(f"texts in the encoding {state.encoding} cannot be read in this version")
+    if not codec(state.archive.encoding):
+        state.add(f"texts in the encoding {state.archive.encoding} cannot be read in this version")
         return
-    ids = Counter(entry.dump_id for entry in state.entries)
+    ids = Counter(entry.dump_id for entry in state.archive.entries)
     for dump_id, count in ids.items():
         if count > 1:
             state.add(f"the table of contents has {count} entries with the number {dump_id}")
-    tables = {(e.schema, e.tag): e for e in state.entries if e.kind == "TABLE"}
+    tables = {(e.schema, e.tag): e for e in state.archive.entries if e.kind == "TABLE"}
     filled: set[tuple[bytes, bytes]] = set()
-    for entry in state.entries:
+    for entry in state.archive.entries:
         fault = _entry_fault(state, entry)
         if not fault and entry.kind == "TABLE DATA":
             if (entry.schema, entry.tag) in filled:
@@ -153,16 +161,16 @@ def _entry_fault(state: _State, entry: Entry) -> str:
         if b"\0" in raw:
             return "a NUL byte stands in its texts"
         try:
-            raw.decode(codec(state.encoding))
+            raw.decode(codec(state.archive.encoding))
         except UnicodeDecodeError:
-            return f"its texts are not {state.encoding}"
+            return f"its texts are not {state.archive.encoding}"
     if (entry.kind in _BLOCK_OF) != entry.with_data:
         return f"{entry.kind} {'with' if entry.with_data else 'without'} data"
     if entry.kind in _BLOCK_OF and entry.section != 3:
         return f"{entry.kind} outside of the data section"
     if entry.kind == "TABLE":
         found = classify(state.text(entry.definition), state.text(entry.schema))
-        if found.name != f"{state.text(entry.schema)}.{state.text(entry.tag)}":
+        if found.name != state.name(entry):
             return f"the table {state.text(entry.tag)} is created as {found.name}"
         if entry.section != 2:
             return "a table outside of the pre-data section"
@@ -198,7 +206,7 @@ def _split(
     state: _State, head: CopyHead, tables: dict[tuple[bytes, bytes], Entry]
 ) -> tuple[bytes, bytes]:
     for key in tables:
-        if f"{state.text(key[0])}.{state.text(key[1])}" == head.table:
+        if qualified(state.text(key[0]), state.text(key[1])) == head.table:
             return key
     return b"", b""
 
@@ -221,11 +229,11 @@ def _head(state: _State, entry: Entry) -> CopyHead | None:
 def _read_by_position(state: _State, expected: list[Entry], data_begins: int) -> None:
     """Block by block through the table of contents: a broken block does not hide the next."""
     ordered = sorted(expected, key=lambda entry: entry.position)
-    ends = [*(entry.position for entry in ordered[1:]), None]
+    ends = [entry.position for entry in ordered[1:]]
     if ordered and ordered[0].position != data_begins:
         state.add(f"the data begins at byte {ordered[0].position} instead of {data_begins}")
     end: int | None = data_begins
-    for entry, next_begins in zip(ordered, ends, strict=True):
+    for entry, next_begins in zip_longest(ordered, ends):
         try:
             end = _read_at(state, entry)
         except Broken as broken:
@@ -241,7 +249,7 @@ def _read_by_position(state: _State, expected: list[Entry], data_begins: int) ->
 
 def _read_at(state: _State, entry: Entry) -> int | None:
     """Where the block ends; None when it is broken."""
-    reader = state.open_at(entry.position)
+    reader = state.archive.open_at(entry.position)
     try:
         block = reader.block()
         state.met.add(entry.dump_id)
@@ -259,7 +267,7 @@ def _read_at(state: _State, entry: Entry) -> int | None:
 def _read_in_sequence(state: _State, expected: list[Entry], data_begins: int) -> None:
     """An archive that was written into a pipe has no positions."""
     by_id = {entry.dump_id: entry for entry in expected}
-    reader = state.open_at(data_begins)
+    reader = state.archive.open_at(data_begins)
     try:
         while (block := reader.block()) is not None:
             entry = by_id.get(block.dump_id)
@@ -291,7 +299,7 @@ def _read_block(state: _State, reader: ArchiveReader, block: BlockHead, entry: E
         while number := reader.integer("the number of a large object"):
             parts = reader.parts()
             try:
-                for _ in unpack(parts, state.header.compression):
+                for _ in unpack(parts, state.archive.header.compression):
                     pass
             except UnpackError as error:
                 state.add(f"large object {number}: {error}")
@@ -300,7 +308,7 @@ def _read_block(state: _State, reader: ArchiveReader, block: BlockHead, entry: E
     else:
         parts = reader.parts()
         try:
-            _read_rows(state, entry, unpack(parts, state.header.compression), place)
+            _read_rows(state, entry, unpack(parts, state.archive.header.compression), place)
         except UnpackError as error:
             state.add(f"{place}: {error}")
             _drain(parts)
@@ -309,7 +317,7 @@ def _read_block(state: _State, reader: ArchiveReader, block: BlockHead, entry: E
 
 
 def _read_rows(state: _State, entry: Entry, pieces: Iterator[bytes], place: str) -> None:
-    scanner = Scanner(state.path, lambda _size: next(pieces, b""), inside="its data")
+    scanner = Scanner(state.archive.path, lambda _size: next(pieces, b""), inside="its data")
     if not entry.copy.strip():
         _read_inserts(state, entry, scanner, place)
         return
@@ -317,7 +325,7 @@ def _read_rows(state: _State, entry: Entry, pieces: Iterator[bytes], place: str)
     if head is None:
         return
     state.tables[head.table] = None
-    check = RowCheck(head.table, len(head.columns), state.encoding, 1)
+    check = RowCheck(head.table, len(head.columns), state.archive.encoding, 1)
     fault = ""
     try:
         for block in scanner.rows():
@@ -338,7 +346,7 @@ def _read_rows(state: _State, entry: Entry, pieces: Iterator[bytes], place: str)
 
 
 def _read_inserts(state: _State, entry: Entry, scanner: Scanner, place: str) -> None:
-    state.tables[f"{state.text(entry.schema)}.{state.text(entry.tag)}"] = None
+    state.tables[state.name(entry)] = None
     for piece in scanner.pieces():
         if isinstance(piece, SqlPiece):
             words = piece.sql[:12].upper()
@@ -354,7 +362,7 @@ def _drain(parts: Iterator[bytes]) -> None:
 
 
 def _check_end(state: _State, end: int) -> None:
-    reader = state.open_at(end)
+    reader = state.archive.open_at(end)
     try:
         if reader.block() is not None:
             state.add(f"bytes follow behind the last block, from byte {end} on")

@@ -25,6 +25,10 @@ _ESCAPED = re.compile(rb"['\\]")
 _COMMENT_EDGE = re.compile(rb"/\*|\*/")
 _FUNCTION = re.compile(rb"CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\b", re.IGNORECASE)
 _BLOCK_WORD = re.compile(rb"(?<![" + _IDENT + rb"$.])(BEGIN|CASE|END)(?![" + _IDENT + rb"$])", re.I)
+# The whole of a simple INSERT at once: dumps made of them hold little else.
+_INSERT = re.compile(
+    rb"INSERT INTO (?:[^'\";\\$/-]++|(?<![eE])'[^']*+'|\"[^\"]*+\"|-(?!-)|/(?!\*))*+;"
+)
 _COPY_IN = re.compile(rb"COPY\b(?!\s*\().*\bFROM\s+STDIN\b", re.IGNORECASE | re.DOTALL)
 _LAX_STRINGS = re.compile(
     rb"SET\s+(?:SESSION\s+|LOCAL\s+)?standard_conforming_strings\s*(?:=|\bTO\b)\s*'?(\w+)", re.I
@@ -165,6 +169,9 @@ class Scanner:
     def _statement(self) -> SqlPiece | CopyPiece:
         self._trim()
         line, offset = self.line, self.offset
+        simple = None if self._lax_strings else _INSERT.match(self._buffer, self._at)
+        if simple is not None:
+            return self._take(simple.end() - 1, line, offset, ended=True)
         at, depth, blocks, counted = self._at, 0, 0, self._at
         in_function: bool | None = None
         while True:

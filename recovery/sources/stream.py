@@ -4,14 +4,19 @@ Checks of the container (gzip's CRC and length, a zstd frame's own checksum) are
 the end: the last `read` raises `Broken` when they fail.
 """
 
+import os
+import sys
 import zlib
 from pathlib import Path
 from typing import Protocol
 
-from backports import zstd
-
 from recovery.model import EngineError, Exit, Problem
 from recovery.sources.model import Wrapper
+
+if sys.version_info >= (3, 14):
+    from compression import zstd as zstd
+else:
+    from backports import zstd as zstd
 
 READ_BYTES = 1 << 18
 # zlib hands back what it has not used: small pieces keep that copying cheap.
@@ -88,7 +93,7 @@ class _File:
             raise Broken(self._path, f"cannot be read at byte {place}: {error.strerror}") from error
 
     def skip_to(self, position: int) -> None:
-        self._file.seek(position)
+        self._file.seek(min(position, os.fstat(self._file.fileno()).st_size))
 
     def close(self) -> None:
         self._file.close()
