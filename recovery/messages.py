@@ -92,8 +92,8 @@ def percent(share: float, language: str) -> str:
     thousandths = round(share * 1000)
     if share < 1.0:
         thousandths = min(thousandths, 999)
-    if share > 0.0:
-        thousandths = max(thousandths, 1)
+    if share > 0.0 and thousandths == 0:
+        return "< " + percent(0.001, language)
     return format_percent(thousandths / 1000, locale=language, decimal_quantization=False)
 
 

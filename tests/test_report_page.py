@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import jsonschema
 import pytest
 
 from diffing.model import Ledger, Sides, Status, TableDiff
+from recovery.case import documents
 from recovery.case.facts import open_facts
 from recovery.depth import Legitimate, Taken, table_depths
 from recovery.messages import message
@@ -278,7 +281,7 @@ WORDS = {
 LABELS = ["lost-work", "direct", "cascade", "collateral", "omission", "storage", "unexplained"]
 
 
-def figures(parquet: Parquet, **wanted: object) -> dict[str, object]:
+def figures(parquet: Parquet, **wanted: object) -> dict[str, Any]:
     worst = list(parquet.worst(**wanted).values())
     cells = {grade: parquet.count(grade=grade, **wanted) for grade in GRADES}
     rows = {grade: worst.count(place) for place, grade in enumerate(GRADES)}
@@ -407,6 +410,14 @@ def test_samples_show_every_grade_first_and_are_the_same_every_time(facts) -> No
     ]
     assert orders["samples"]["rows"][0]["cells"][0]["target"] == {"kind": "unknown"}
     assert orders["samples"]["rows"][-1]["cells"][0]["current"] == {"kind": "no-row"}
+
+
+def test_the_document_is_what_its_schema_says(facts) -> None:
+    schema = documents.schema("depth")
+    vague = Assessment("inconclusive", (), (), (), 1.0, (), (), ())
+    jsonschema.validate(document(facts, vague, rehearsal=None), schema)
+    fill(facts, webshop())
+    jsonschema.validate(document(facts), schema)
 
 
 # --- questions in their order, languages ---------------------------------------------------------
