@@ -207,6 +207,7 @@ class Comparison:
             self._fill_canon(queries.LEFT_TEXTS, forms, [places, [str(role) for role in roles]])
             for side in SIDES:
                 self.connection.execute(queries.canonical_left(side), [places])
+            self.connection.execute(queries.ALIKE)
             self.connection.execute(queries.REPRESENTED)
             represented = self._count(queries.COUNT_REPRESENTED)
             for side in SIDES:

@@ -39,6 +39,8 @@ MACROS = (
     "ELSE '\"' || x || '\"' END",
     "CREATE MACRO json_row(labels, v) AS '{' || array_to_string(list_transform("
     "list_zip(labels, v), lambda p: p[1] || json_text(p[2])), ',') || '}'",
+    "CREATE MACRO json_list(v) AS "
+    "'[' || array_to_string(list_transform(v, lambda x: json_text(x)), ',') || ']'",
 )
 
 
@@ -178,7 +180,8 @@ PAIR_COUNTS = (
 CELL_COUNTS = "SELECT difference, i, count(*) FROM judged GROUP BY ALL ORDER BY ALL"
 
 _LOOSE = (
-    "(SELECT v, rest, list_select(v, $1::BIGINT[]) AS e FROM row_$SIDE "
+    "(SELECT rowid AS place, sha256(json_list(v || rest)) AS digest, "
+    "list_select(v, $1::BIGINT[]) AS e FROM row_$SIDE "
     "WHERE k IS NULL OR k IN (SELECT k FROM crowd))"
 )
 
@@ -189,8 +192,8 @@ COUNT_LOOSE = {
 
 # Parameter: 1-based positions of what makes rows equal.
 UNEVEN = (
-    "CREATE TABLE uneven AS SELECT coalesce(b.e, c.e) AS e, coalesce(b.n, 0) AS backup, "
-    "coalesce(c.n, 0) AS current FROM (SELECT e, count(*) AS n FROM "
+    "CREATE TABLE uneven AS SELECT row_number() OVER () AS id, coalesce(b.e, c.e) AS e, "
+    "coalesce(b.n, 0) AS backup, coalesce(c.n, 0) AS current FROM (SELECT e, count(*) AS n FROM "
     + _LOOSE.replace("$SIDE", "backup") + " GROUP BY e) AS b "
     "FULL JOIN (SELECT e, count(*) AS n FROM " + _LOOSE.replace("$SIDE", "current")
     + " GROUP BY e) AS c ON b.e = c.e WHERE b.n IS DISTINCT FROM c.n"
@@ -198,44 +201,61 @@ UNEVEN = (
 
 
 def left_over(side: Side) -> str:
-    """Copies beyond the common count (parameter: as of `UNEVEN`)."""
+    """Copies beyond the common count (parameter: as of `UNEVEN`).
+
+    Which of equal copies are left is decided by the digest of the whole row, so that it is the
+    same at any order of the rows; copies with one digest are interchangeable. Only digests are
+    sorted, never the rows: those may be large.
+    """
     other = SIDES[1 - SIDES.index(side)]
     return (
-        "CREATE TABLE left_" + side + " AS SELECT v, rest, e, "
-        "row_number() OVER (ORDER BY e, v, rest) AS rid FROM ("
-        "SELECT l.v, l.rest, l.e, u." + other + " AS common, "
-        "row_number() OVER (PARTITION BY l.e ORDER BY l.v, l.rest) AS n FROM "
+        "CREATE TABLE left_" + side + " AS SELECT r.rowid AS rid, r.v, r.rest, "
+        "list_select(r.v, $1::BIGINT[]) AS e, s.digest FROM row_" + side + " AS r JOIN ("
+        "SELECT place, digest, common, row_number() OVER (PARTITION BY id ORDER BY digest) AS n "
+        "FROM (SELECT l.place, l.digest, u.id, u." + other + " AS common FROM "
         + _LOOSE.replace("$SIDE", side) + " AS l JOIN uneven AS u ON l.e = u.e "
-        "WHERE u." + side + " > u." + other + ") WHERE n > common"
+        "WHERE u." + side + " > u." + other + ")) AS s ON s.place = r.rowid WHERE s.n > s.common"
     )  # fmt: skip
 
 
-# Parameter: the 0-based positions of what makes rows equal, with their roles.
-_LEFT_TEXTS = "SELECT unnest(?::BIGINT[]) AS i, unnest(?::VARCHAR[]) AS role, unnest(e) AS text "
+# Parameters: the 0-based positions of what makes rows equal, and their roles.
+_LEFT_TEXTS = "SELECT unnest($1::BIGINT[]) AS i, unnest($2::VARCHAR[]) AS role, unnest(e) AS text "
 
 LEFT_TEXTS = (
     "SELECT DISTINCT i, text FROM ("
-    + _LEFT_TEXTS.replace("?", "$1", 1).replace("?", "$2", 1) + "FROM left_backup UNION ALL "
-    + _LEFT_TEXTS.replace("?", "$1", 1).replace("?", "$2", 1) + "FROM left_current) "
+    + _LEFT_TEXTS + "FROM left_backup UNION ALL " + _LEFT_TEXTS + "FROM left_current) "
     "WHERE role = 'judged' AND text IS NOT NULL"
 )  # fmt: skip
 
 
 def canonical_left(side: Side) -> str:
-    """Left rows with their canonical texts, the copies numbered (parameter: 0-based positions)."""
+    """Left rows with their canonical texts (parameter: 0-based positions)."""
     return (
-        "CREATE TABLE canonical_" + side + " AS SELECT rid, e, "
-        "row_number() OVER (PARTITION BY e ORDER BY rid) AS n FROM ("
-        "SELECT t.rid, list(coalesce(m.canonical, t.text) ORDER BY t.i) AS e FROM ("
-        "SELECT rid, unnest(?::BIGINT[]) AS i, unnest(e) AS text FROM left_" + side + ") AS t "
-        "LEFT JOIN canon AS m ON m.i = t.i AND m.text = t.text GROUP BY t.rid)"
+        "CREATE TABLE canonical_" + side + " AS SELECT t.rid, any_value(t.digest) AS digest, "
+        "list(coalesce(m.canonical, t.text) ORDER BY t.i) AS e FROM ("
+        "SELECT rid, digest, unnest(?::BIGINT[]) AS i, unnest(e) AS text FROM left_" + side
+        + ") AS t LEFT JOIN canon AS m ON m.i = t.i AND m.text = t.text GROUP BY t.rid"
+    )  # fmt: skip
+
+
+ALIKE = (
+    "CREATE TABLE alike AS SELECT row_number() OVER () AS id, e FROM ("
+    "SELECT DISTINCT b.e FROM canonical_backup AS b SEMI JOIN canonical_current AS c ON b.e = c.e)"
+)
+
+
+def _copies(side: Side) -> str:
+    return (
+        "(SELECT rid, id, row_number() OVER (PARTITION BY id ORDER BY digest) AS n "
+        "FROM (SELECT c.rid, c.digest, a.id FROM canonical_" + side + " AS c "
+        "JOIN alike AS a ON c.e = a.e))"
     )
 
 
 REPRESENTED = (
-    "CREATE TABLE represented AS SELECT b.rid AS backup, c.rid AS current "
-    "FROM canonical_backup AS b JOIN canonical_current AS c ON b.e = c.e AND b.n = c.n"
-)
+    "CREATE TABLE represented AS SELECT b.rid AS backup, c.rid AS current FROM "
+    + _copies("backup") + " AS b JOIN " + _copies("current") + " AS c ON b.id = c.id AND b.n = c.n"
+)  # fmt: skip
 
 COUNT_REPRESENTED = "SELECT count(*) FROM represented"
 
@@ -276,15 +296,20 @@ def result_left(side: Side) -> str:
     """Left rows, named by digest and copy (parameters: as of `RESULT_ONE_SIDED`)."""
     kind, values = ("missing", "text, NULL") if side == "backup" else ("extra", "NULL, text")
     return (
-        "INSERT INTO result SELECT '{\"#row\":\"' || sha256(text) || '\",\"#n\":\"' || "
-        "row_number() OVER (PARTITION BY text) || '\"}', '" + kind + "', '', " + values + " FROM ("
+        "INSERT INTO result SELECT '{\"#row\":\"' || digest || '\",\"#n\":\"' || "
+        "row_number() OVER (PARTITION BY digest) || '\"}', '" + kind + "', '', " + values + " "
+        "FROM ("
+        "SELECT text, sha256(text) AS digest FROM ("
         "SELECT json_row($1::VARCHAR[], list_select(v || rest, $2::BIGINT[])) AS text FROM left_"
-        + side + ")"
+        + side + "))"
     )  # fmt: skip
 
 
-# Parameter: the file. Small row groups, because a cell may hold megabytes.
-WRITE_RESULT = "COPY (FROM result ORDER BY ALL) TO ? (FORMAT parquet, ROW_GROUP_SIZE 8192)"
+# Parameter: the file. No two rows agree in what is sorted by. Small row groups, because a cell
+# may hold megabytes.
+WRITE_RESULT = (
+    'COPY (FROM result ORDER BY key, kind, "column") TO ? (FORMAT parquet, ROW_GROUP_SIZE 8192)'
+)
 
 FORGET_DIVERGENCES = "DELETE FROM divergence"
 
@@ -296,7 +321,8 @@ KEEP_RESULT = (
 
 # Parameter: the file.
 WRITE_DIVERGENCES = (
-    'COPY (SELECT "table", key, kind, "column", backup, current FROM divergence ORDER BY ALL) '
+    'COPY (SELECT "table", key, kind, "column", backup, current FROM divergence '
+    'ORDER BY "table", key, kind, "column") '
     "TO ? (FORMAT parquet, COMPRESSION zstd)"
 )
 

@@ -617,7 +617,7 @@ def test_everything_changed_in_little_memory(bench: Bench):
     before: list[Row] = [(str(n), f"{n:0500}") for n in range(60_000)]
     after: list[Row] = [(str(n), f"{n + 1:0500}") for n in range(60_000)]
     for one in (KEYED, table("id", "a")):
-        options = Options(memory_bytes=64 << 20, threads=1)
+        options = Options(memory_bytes=128 << 20, threads=1)
         (found,) = bench.states(Rows((one, before)), Rows((one, after)), options)
         assert found.status is Status.DIFFERENT, found.why
         assert found.changed + found.missing == 60_000
