@@ -27,12 +27,16 @@ LANGUAGES = ("en", "ru")
 
 Parameter = str | int | float | datetime
 
+# Parameters of these names hold words of the program, which have a translation of their own.
+TERMS = frozenset({"fault_class", "label", "grade"})
+
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
 def message(msgid: str, /, **parameters: Parameter) -> str:
     """A sentence with its parameters, as one string. Whole numbers are shown as counts, fractions
-    as percentages, times with their zone, text as it is."""
+    as percentages, times with their zone, text as it is; a parameter named as one of `TERMS` is
+    translated."""
     return _packed([msgid, _stored(parameters)])
 
 
@@ -155,4 +159,9 @@ def _restored_one(value: object) -> Parameter:
 
 
 def _formatted(parameters: Mapping[str, Parameter], language: str) -> dict[str, str]:
-    return {name: shown(value, language) for name, value in parameters.items()}
+    formatted = {name: shown(value, language) for name, value in parameters.items()}
+    known = catalogue(language)
+    return {
+        name: known.gettext(text) if name in TERMS and text else text
+        for name, text in formatted.items()
+    }

@@ -4,6 +4,7 @@ import ast
 import io
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,25 @@ def test_parameters_are_never_read_as_templates() -> None:
     hostile = message("Question {id}", id="{id.__class__} {{ 7*7 }} <b>")
     assert show(hostile, "ru") == "Вопрос {id.__class__} {{ 7*7 }} <b>"
     assert show(hostile, "en") == "Question {id.__class__} {{ 7*7 }} <b>"
+
+
+def test_words_of_the_program_inside_a_sentence_are_translated() -> None:
+    text = message(
+        "Step {step} ({fault_class}) would explain it too", step="7", fault_class="missing-where"
+    )
+    assert show(text, "en") == "Step 7 (a lost condition) would explain it too"
+    assert show(text, "ru") == "Это же объяснил бы шаг 7 (потерянное условие)"
+
+
+def test_parameters_survive_as_what_they_are() -> None:
+    noon = datetime(2026, 3, 1, 12, 0, tzinfo=timezone(timedelta(hours=3)))
+    text = message("{a} {b} {c} {d}", a=4112, b=0.25, c=noon, d="4112")
+    assert (
+        text == '["{a} {b} {c} {d}",{"a":4112,"b":0.25,'
+        '"c":{"time":"2026-03-01T12:00:00+03:00"},"d":"4112"}]'
+    )
+    assert show(text, "en") == "4,112 25% 1 March 2026, 12:00 GMT+03:00 4112"
+    assert show(text, "ru") == "4\xa0112 25\xa0% 1 марта 2026, 12:00 GMT+03:00 4112"
 
 
 def test_shares_never_round_to_all_or_to_nothing() -> None:

@@ -79,6 +79,18 @@ OTHER_VALUE = marked(
     "The step was carried out with the value {executed}; the step log says {logged}."
 )
 
+# The same as names inside a sentence; in English too they read otherwise than in the program.
+FAULT_NAMES = (marked("as-described"), marked("missing-where"), marked("wrong-value"))
+LABEL_NAMES = (
+    marked("lost-work"),
+    marked("direct"),
+    marked("cascade"),
+    marked("collateral"),
+    marked("omission"),
+    marked("storage"),
+    marked("unexplained"),
+)
+
 CAUSES: Mapping[str, str] = {
     "user": marked("a user's action"),
     "administrator": marked("an administrator's action"),
