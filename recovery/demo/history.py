@@ -177,6 +177,8 @@ def _before(book: _Book) -> None:
     book.status("sent", logged=True)
     book.product("active = NOT active", logged=False)
     book.price(1, "750.50", logged=True)
+    book.customer("note = 'Просил не звонить'", logged=False)
+    book.status("closed", logged=False)
 
 
 def _fault(book: _Book) -> None:
@@ -209,6 +211,8 @@ def _after(book: _Book) -> None:
     book.order(_OTHER_STORES, logged=True)
     book.pay(wrong_orders[1], logged=False)
     book.price(2, "price + 11", logged=False)
+    book.product("stock = stock + 3", logged=False)
+    book.customer("blocked = NOT blocked", logged=False)
     book.status("cancelled", logged=True)
     book.product("stock = stock + 7", logged=False)
     book.add(
@@ -241,5 +245,7 @@ def _after(book: _Book) -> None:
     book.status("paid", logged=True)
     book.order(_OTHER_STORES, logged=True)
     book.customer("note = NULL", logged=False)
+    book.status("sent", logged=False)
+    book.price(5, "round(price)", logged=False)
     book.status("closed", logged=True)
     book.add("Заметили неверные цены, позвонили в поддержку", logged=True)

@@ -29,7 +29,7 @@ _DATE_WORD = re.compile(r"\bCURRENT_DATE\b", re.I)
 _SETTINGS = (
     "SET client_encoding = 'UTF8'; SET DateStyle = 'ISO, YMD'; SET TimeZone = 'UTC';"
     "SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex';"
-    "SET row_security = off; SET client_min_messages = warning"
+    "SET row_security = off; SET client_min_messages = warning; SET synchronous_commit = off"
 )
 
 
