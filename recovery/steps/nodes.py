@@ -151,7 +151,8 @@ class _Builder:
                 self._refuse_tag(event.tag, line)
                 literal = event.style == "|"
                 first = line + 1 if event.style in ("|", ">") else line
-                self._place(Scalar(line, event.value, event.style is None, first, literal))
+                text = _joined(event.value)
+                self._place(Scalar(line, text, event.style is None, first, literal))
             case MappingStartEvent() | SequenceStartEvent():
                 self._refuse_tag(event.tag, line)
                 if len(self._open) >= DEPTH_MAX:
@@ -183,6 +184,13 @@ class _Builder:
         else:
             name, parent.name = parent.name, None
             add_entry(parent.entries, Entry(name.text, name.line, node), self.faults)
+
+
+def _joined(text: str) -> str:
+    """Characters that were escaped as two halves, as JSON does, made whole."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def add_entry(entries: list[Entry], entry: Entry, faults: list[Fault]) -> None:

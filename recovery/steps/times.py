@@ -79,12 +79,20 @@ def _moment(text: str, zone: tzinfo | None) -> Span:
         raise BadTime(f"'{text}' has no zone", hint)
     first, second = moment.replace(tzinfo=zone, fold=0), moment.replace(tzinfo=zone, fold=1)
     if first.utcoffset() == second.utcoffset():
-        return Span(first, first)
+        return Span(_fixed(first), _fixed(first))
     # The clocks were changed in this hour: the text is either no moment at all or two of them.
     if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
         raise BadTime(f"'{text}' does not exist: the clocks were put forward", "write the zone")
     warning = f"'{text}' came twice: the clocks were put back; taken as either"
-    return Span(first, second, warning)
+    return Span(_fixed(first), _fixed(second), warning)
+
+
+def _fixed(moment: datetime) -> datetime:
+    """The same moment with its offset in figures: times of one zone compare by the clock on the
+    wall, which is wrong in the hours in which the clocks are changed."""
+    offset = moment.utcoffset()
+    assert offset is not None, "the moment has a zone"
+    return moment.replace(tzinfo=timezone(offset), fold=0)
 
 
 def in_order(steps: tuple[Step, ...]) -> tuple[Step, ...]:
