@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import psycopg
 
-from diffing.model import parts, qualified
+from diffing.model import qualified
 from recovery.model import EngineError, Progress
 from recovery.scratch import shims
 from recovery.scratch.cluster import (
@@ -24,6 +24,7 @@ from recovery.scratch.cluster import (
     server_trouble,
 )
 from recovery.scratch.loosen import loosen
+from recovery.scratch.ready import make_ready, standing_for
 from recovery.scratch.violations import violating_rows
 from recovery.sources.model import Source, Statement, TableData
 
@@ -153,11 +154,13 @@ class _Loader:
         for statement in self._later:
             self._do(statement)
         self._try_again()
-        self._finish()
+        make_ready(self._connection)
         for role, count in sorted(self._owners.items()):
             what = f"owner of {count} objects, which belong to the scratch server's role here"
             self._find("owner", role, what, 0)
-        unloaded = {self._root(table): why for table, why in self._unloaded.items()}
+        unloaded = {
+            standing_for(self._connection, table): why for table, why in self._unloaded.items()
+        }
         return Loaded(tuple(self._findings), unloaded)
 
     # --- statements --------------------------------------------------------------------------
@@ -342,22 +345,6 @@ class _Loader:
             self._unloaded[table] = reason
             self._find("rows", table, why, line)
 
-    # --- the end -------------------------------------------------------------------------------
-
-    def _finish(self) -> None:
-        """Ready for replay: every table logged with whole old rows, and visible to its owner."""
-        self._connection.execute("RESET ALL")
-        for (text,) in self._connection.execute(FINISH).fetchall():
-            self._connection.execute(str(text).encode())
-        self._connection.execute("ANALYZE")
-
-    def _root(self, table: str) -> str:
-        """Of a partition, the table that stands for it; of others, the table itself."""
-        if not re.search(r"\.", table):
-            return table
-        row = self._connection.execute(ROOT, parts(table)).fetchone()
-        return qualified(str(row[0]), str(row[1])) if row else table
-
     def _set_encoding(self, encoding: str) -> None:
         # SQL_ASCII means that nobody knows: bytes that are not UTF-8 are then refused, not guessed.
         name = "UTF8" if encoding in ("", "SQL_ASCII") else encoding
@@ -377,30 +364,6 @@ class _Loader:
         self, kind: FindingKind, name: str, message: str, line: int, rows: tuple[str, ...] = ()
     ) -> None:
         self._findings.append(Finding(kind, name, message, line, rows))
-
-
-FINISH: Final = """
-SELECT pg_catalog.format(
-    CASE what WHEN 1 THEN 'ALTER TABLE %s SET LOGGED'
-              WHEN 2 THEN 'ALTER TABLE %s NO FORCE ROW LEVEL SECURITY'
-              ELSE 'ALTER TABLE %s REPLICA IDENTITY FULL' END, c.oid::regclass)
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-CROSS JOIN pg_catalog.generate_series(1, 3) AS what
-WHERE c.relkind IN ('r', 'p') AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-  AND CASE what WHEN 1 THEN c.relpersistence = 'u' AND c.relkind = 'r'
-                WHEN 2 THEN c.relforcerowsecurity
-                ELSE c.relreplident <> 'f' AND c.relpersistence <> 't' END
-ORDER BY c.oid, what
-"""
-
-
-ROOT: Final = """
-SELECT n.nspname, c.relname
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = pg_catalog.pg_partition_root(
-    pg_catalog.to_regclass(pg_catalog.format('%%I.%%I', %s::text, %s::text)))
-"""
 
 
 def _ensure_room(source: Source, cluster: Cluster) -> None:

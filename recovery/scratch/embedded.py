@@ -6,7 +6,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from recovery.scratch.binaries import find_binaries, reachable
-from recovery.scratch.places import claim_place, home, lock_folder, sweep
+from recovery.scratch.places import claim_place, home, take_folder
 from recovery.scratch.server import CAPTURE, JAIL, KEEPER, PORT, Server
 
 
@@ -17,9 +17,7 @@ class Embedded:
         self, owner: str, *, place: Path | None, binaries: Path | None, case: Path | None
     ) -> None:
         programs = find_binaries(binaries)
-        where = claim_place(place)
-        sweep(where)
-        self._folder = lock_folder(where, owner)
+        self._folder = take_folder(claim_place(place), owner)
         try:
             if case is not None:
                 self._folder.belongs_to(case)

@@ -140,7 +140,7 @@ class Hosted:
         for role, rights in (("jail", "LOGIN"), ("capture", "LOGIN REPLICATION")):
             name = sql.Identifier(_short(self._prefix + role))
             known = self._connection.execute(
-                "SELECT FROM pg_roles WHERE rolname = %s", (_short(self._prefix + role),)
+                "SELECT 1 FROM pg_roles WHERE rolname = %s", (_short(self._prefix + role),)
             ).fetchone()
             words = sql.SQL("{} ROLE {} {} PASSWORD {}")
             verb = sql.SQL("ALTER" if known else "CREATE")

@@ -103,8 +103,9 @@ class Folder:
         (self.path / "case").write_text(str(case.absolute()), "utf-8")
 
     def make_sockets(self) -> Path:
-        shutil.rmtree(self.sockets, ignore_errors=True)
+        self.remove_sockets()
         _private(self.sockets.parent)
+        self.sockets.with_suffix(".of").write_text(str(self.path), "utf-8")
         self.sockets.mkdir(mode=0o700)
         if os.geteuid() == 0:
             os.chown(self.sockets, NOBODY, NOBODY)
@@ -115,7 +116,11 @@ class Folder:
         for name in ("cluster.json", "cluster.json.new", "server.log"):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.data, ignore_errors=True)
+        self.remove_sockets()
+
+    def remove_sockets(self) -> None:
         shutil.rmtree(self.sockets, ignore_errors=True)
+        self.sockets.with_suffix(".of").unlink(missing_ok=True)
 
     def release(self, *, remove: bool) -> None:
         if self._lock < 0:
@@ -127,12 +132,19 @@ class Folder:
         self._lock = -1
 
 
-def lock_folder(place: Path, owner: str) -> Folder:
-    """The owner's folder, ours alone until released.
+def take_folder(place: Path, owner: str) -> Folder:
+    """The owner's folder, ours alone until released; what dead owners left is cleared away.
 
     Raises EngineError(REFUSED) when another process works with it."""
     assert OWNER.fullmatch(owner), owner
-    folder = _try_lock(place / owner)
+    gate = os.open(place / ".gate", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        # One at a time: a sweep that looks at our folder must not be taken for its owner.
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        _sweep(place)
+        folder = _try_lock(place / owner)
+    finally:
+        os.close(gate)
     if folder is None:
         raise EngineError(
             Exit.REFUSED,
@@ -143,7 +155,7 @@ def lock_folder(place: Path, owner: str) -> Folder:
     return folder
 
 
-def sweep(place: Path) -> None:
+def _sweep(place: Path) -> None:
     """Stop the servers of dead owners and remove what nobody will come back for."""
     for path in sorted(place.iterdir()):
         if not (path / "lock").is_file():
@@ -152,8 +164,12 @@ def sweep(place: Path) -> None:
         if folder is None:
             continue
         stop_orphan(folder.data)
-        shutil.rmtree(folder.sockets, ignore_errors=True)
+        folder.remove_sockets()
         folder.release(remove=folder.ephemeral or _case_is_gone(path))
+    for note in (home() / "s").glob("*.of"):
+        if not Path(note.read_text("utf-8")).exists():
+            shutil.rmtree(note.with_suffix(""), ignore_errors=True)
+            note.unlink(missing_ok=True)
 
 
 def stop_orphan(data: Path) -> None:

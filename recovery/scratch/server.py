@@ -3,7 +3,6 @@ private socket alone; nothing on the network.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -164,7 +163,7 @@ class Server:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-        shutil.rmtree(self.folder.sockets, ignore_errors=True)
+        self.folder.remove_sockets()
 
     @property
     def running(self) -> bool:
