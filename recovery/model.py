@@ -154,6 +154,30 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Act:
+    """A step as a replay runs it. Without statements it is not replayed, for the reason `why`."""
+
+    id: str
+    statements: tuple[str, ...]
+    at: datetime
+    transaction: TransactionShape = "one"
+    why: str = ""
+
+
+History = tuple[Act, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Statements that a run makes before the act with this id: what if the data had been other.
+    User triggers of `quiet` tables are silent meanwhile."""
+
+    before: str
+    statements: tuple[str, ...]
+    quiet: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StepOutcome:
     step: str
     outcome: Outcome
@@ -170,6 +194,16 @@ class Replay:
 
     run: str
     outcomes: tuple[StepOutcome, ...]
+    blind: frozenset[str] = frozenset()  # tables truncated in the run: rows not captured
+
+
+class Trial(Protocol):
+    """Runs a history on a fresh clone of the backup; its effects become those of `run` in the
+    case database. None: the preparation was refused by a constraint."""
+
+    def __call__(
+        self, history: History, run: str, preparation: Preparation | None = None
+    ) -> Replay | None: ...
 
 
 # --- faults, labels, grades ---------------------------------------------------------------------

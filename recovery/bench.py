@@ -1,0 +1,150 @@
+"""The workbench of one verb: the case's folder, its scratch server, its database of facts. Opened
+as far as a verb needs it, and put away again whatever happens.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import duckdb
+
+from diffing.model import Schema
+from recovery.case.facts import open_facts
+from recovery.case.folder import CaseFolder
+from recovery.case.result import Json
+from recovery.case.serial import read_assessment, read_plan
+from recovery.case.world import World
+from recovery.load import Loaded, load
+from recovery.model import Assessment, Evidence, Plan, Role, StepLog
+from recovery.scratch.catalog import read_schema
+from recovery.scratch.cluster import Cluster, open_cluster, server_trouble
+from recovery.scratch.state import LoadedState
+from recovery.sources.detect import open_source
+from recovery.steps.read import read_steps
+
+LOAD = "load.json"
+WARNINGS = "warnings.json"
+SIDES: tuple[Role, ...] = ("backup", "current")
+
+
+class Bench:
+    """A context manager; `case` is locked while it is open."""
+
+    def __init__(self, case: CaseFolder, world: World) -> None:
+        self.case = case
+        self.world = world
+        self._cluster: Cluster | None = None
+        self._facts: duckdb.DuckDBPyConnection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self._facts is not None:
+                self._facts.close()
+            if self._cluster is not None:
+                self._cluster.close()
+        finally:
+            self.case.release()
+
+    @property
+    def cluster(self) -> Cluster:
+        if self._cluster is None:
+            self._cluster = open_cluster(
+                f"case-{self.case.id}",
+                place=self.world.scratch_place,
+                binaries=self.world.pg_bin,
+                dsn=self.world.dsn,
+                case=self.case.path,
+                progress=self.world.progress,
+            )
+        return self._cluster
+
+    @property
+    def facts(self) -> duckdb.DuckDBPyConnection:
+        if self._facts is None:
+            self._facts = open_facts(self.case.facts)
+        return self._facts
+
+    # --- what the case holds --------------------------------------------------------------------
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        return tuple(exhibit.evidence for exhibit in self.case.evidence())
+
+    def path(self, role: Role) -> Path | None:
+        return next((one.path for one in self.evidence() if one.role == role), None)
+
+    @cached_property
+    def log(self) -> StepLog:
+        path = self.path("steps")
+        return read_steps(path) if path is not None else StepLog(())
+
+    def schema(self, side: Role) -> Schema:
+        self.loaded()
+        with self.cluster.connect(side) as connection, server_trouble(self.cluster):
+            return read_schema(connection)
+
+    def state(self, side: Role) -> LoadedState:
+        return LoadedState(self.cluster, side, self.unloaded(side))
+
+    def unloaded(self, side: Role) -> Mapping[str, str]:
+        document = self.case.read_document(LOAD, "load")
+        return dict(document.one(side).texts_by_name("unloaded"))
+
+    @property
+    def assessment(self) -> Assessment:
+        return read_assessment(self.case.read_document("assessment.json", "assessment"))
+
+    @property
+    def plan(self) -> Plan:
+        return read_plan(self.case.read_document("plan.json", "plan"))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        if not self.case.has(WARNINGS):
+            return ()
+        return self.case.read_document(WARNINGS, "warnings").texts("warnings")
+
+    # --- scratch --------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Load both sides and write down what was found."""
+        found = {side: self._load(side) for side in SIDES}
+        document: Mapping[str, Json] = {side: _loaded_json(one) for side, one in found.items()}
+        self.case.write_document(LOAD, "load", document)
+
+    def loaded(self) -> None:
+        """Both sides are in scratch: loaded again when scratch was lost since."""
+        for side in SIDES:
+            if not self.cluster.exists(side):
+                self.world.progress.note(f"scratch lost the {side}: loading it again")
+                self._load(side)
+
+    def _load(self, side: Role) -> Loaded:
+        path = self.path(side)
+        assert path is not None
+        return load(open_source(path), self.cluster, side, self.world.progress)
+
+
+def _loaded_json(loaded: Loaded) -> Mapping[str, Json]:
+    return {
+        "unloaded": dict(loaded.unloaded),
+        "findings": [
+            {
+                "kind": str(finding.kind),
+                "object": finding.object,
+                "message": finding.message,
+                "line": finding.line,
+                "rows": len(finding.rows),
+            }
+            for finding in loaded.findings
+        ],
+    }

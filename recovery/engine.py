@@ -1,0 +1,374 @@
+"""The procedure, verb by verb. Stages meet here and nowhere else: what one finds out, the next is
+given as a value or finds in the case's database. Reading this file is reading the product.
+
+open     hash what the customer handed over, and read all of it once: is it whole?
+load     both states into scratch
+compare  every divergence of the two, with the ledger closed
+replay   the step log on a clone of the backup, every effect recorded
+locate   which step, which fault, which cells, and what they should be
+plan     operations in groups a person can decide on
+rehearse the script, really run on a copy, re-read and compared
+report   how deep and how surely the data can be restored, for the customer, before anything is done
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+from psycopg import sql
+
+from diffing.documents import write_parquet
+from diffing.engine import Options, compare as compare_states
+from diffing.model import Ledger, parts
+from recovery import doubts, summary
+from recovery.bench import LOAD, SIDES, WARNINGS, Bench
+from recovery.case.folder import CaseFolder
+from recovery.case.result import Result
+from recovery.case.serial import (
+    assessment_json,
+    ledger_json,
+    plan_json,
+    read_ledger,
+    read_rehearsal,
+    rehearsal_json,
+)
+from recovery.case.stages import STAGES
+from recovery.case.world import Inputs, World
+from recovery.depth import Legitimate, Taken, table_depths
+from recovery.localize.locate import BASE, MOVED, Given, locate as locate_faults
+from recovery.model import (
+    Assessment,
+    EngineError,
+    Evidence,
+    Exit,
+    History,
+    Plan,
+    Preparation,
+    Problem,
+    Replay,
+    Trial,
+)
+from recovery.plan import Catalog, make_plan
+from recovery.rehearse import rehearse as rehearse_script
+from recovery.replay.history import history
+from recovery.replay.identity import Identities, feeds
+from recovery.replay.run import Ground, prepare_ground, replay as replay_history
+from recovery.reports.document import Case, depth_document
+from recovery.reports.page import html
+from recovery.script.context import ScriptContext
+from recovery.script.landmarks import landmarks
+from recovery.script.render import render
+from recovery.sources.detect import open_source
+from recovery.steps.read import read_steps
+
+REPLAY_BASE = "replay_base"
+MOVED_BY = timedelta(hours=1, minutes=7, seconds=13, microseconds=123)
+Stage = Callable[[Bench], Result]
+
+
+# --- the whole way --------------------------------------------------------------------------------
+
+
+def assess(case: Path, *, inputs: Inputs, world: World) -> Result:
+    """Every stage that is not done yet, in order; running again goes on where it stopped."""
+    with _opened(case, inputs, world) as bench:
+        results = {name: _run(bench, name) for name in STAGES[1:]}
+        return summary.whole(bench.case.path, results)
+
+
+def open_case(case: Path, *, inputs: Inputs, world: World) -> Result:
+    with _opened(case, inputs, world) as bench:
+        return summary.opened(bench.case.path, bench.evidence(), bench.log, bench.warnings)
+
+
+def load(case: Path, *, world: World) -> Result:
+    return _stage(case, "load", world)
+
+
+def compare(case: Path, *, world: World) -> Result:
+    return _stage(case, "compare", world)
+
+
+def replay(case: Path, *, world: World) -> Result:
+    return _stage(case, "replay", world)
+
+
+def locate(case: Path, *, world: World) -> Result:
+    return _stage(case, "locate", world)
+
+
+def plan(case: Path, *, world: World) -> Result:
+    return _stage(case, "plan", world)
+
+
+def rehearse(case: Path, *, world: World) -> Result:
+    return _stage(case, "rehearse", world)
+
+
+def report(case: Path, *, world: World) -> Result:
+    return _stage(case, "report", world)
+
+
+def _stage(case: Path, name: str, world: World) -> Result:
+    with Bench(CaseFolder.open(case, world.clock), world) as bench:
+        return _run(bench, name)
+
+
+def _run(bench: Bench, name: str) -> Result:
+    """A stage whose inputs and documents are as it left them is not done again."""
+    work, told, outputs = _STAGES[name]
+    if not bench.case.is_done(name):
+        bench.world.progress.stage(name)
+        bench.case.begin(name)
+        work(bench)
+        bench.case.finish(name, [one for one in outputs if bench.case.has(one)])
+    return told(bench)
+
+
+# --- open -----------------------------------------------------------------------------------------
+
+
+def _opened(case: Path, inputs: Inputs, world: World) -> Bench:
+    """Nothing is made before all of the evidence was read and found whole."""
+    evidence = [
+        Evidence("backup", inputs.backup, 0, ""),
+        Evidence("current", inputs.current, 0, ""),
+    ]
+    if inputs.steps is not None:
+        evidence.append(Evidence("steps", inputs.steps, 0, ""))
+    if not (case / "case.toml").exists():
+        _require_whole(inputs, world)
+    bench = Bench(CaseFolder.prepare(case, evidence, world.clock, version=version("dbmend")), world)
+    if not bench.case.is_done("open"):
+        bench.case.begin("open")
+        for side in SIDES:
+            path = bench.path(side)
+            assert path is not None
+            info = open_source(path).info
+            bench.case.describe_evidence(
+                side,
+                kind=str(info.kind),
+                detail=info.detail,
+                taken_at=info.taken_at.isoformat() if info.taken_at else "",
+            )
+        bench.case.write_document(
+            WARNINGS, "warnings", {"warnings": doubts.about_times(bench.evidence(), bench.log)}
+        )
+        bench.case.finish("open", [])
+    return bench
+
+
+def _require_whole(inputs: Inputs, world: World) -> None:
+    """All faults of all inputs at once."""
+    world.progress.stage("reading the evidence")
+    problems: list[Problem] = []
+    refusals: list[EngineError] = []
+    for path in (inputs.backup, inputs.current):
+        try:
+            problems += open_source(path).problems()
+        except EngineError as error:
+            refusals.append(error)
+    if inputs.steps is not None:
+        try:
+            read_steps(inputs.steps)
+        except EngineError as error:
+            refusals.append(error)
+    if len(refusals) == 1 and not problems:
+        raise refusals[0]
+    told = [
+        f"{error.where}: {error.message}" if error.where else error.message for error in refusals
+    ]
+    told += [str(problem) for problem in problems]
+    if told:
+        raise EngineError(
+            Exit.UNUSABLE,
+            "the evidence cannot be used:\n" + "\n".join(told),
+            hint="ask for the file again; nothing was made",
+        )
+
+
+# --- load, compare, replay ------------------------------------------------------------------------
+
+
+def _load(bench: Bench) -> None:
+    bench.load()
+
+
+def _compare(bench: Bench) -> None:
+    backup, current = (bench.state(side) for side in SIDES)
+    bench.loaded()
+    doubts.require_same_database(backup.schema, current.schema, bench.path("current"))
+    ledger = compare_states(
+        backup,
+        current,
+        bench.facts,
+        workspace=bench.case.work,
+        options=Options(),
+        progress=bench.world.progress,
+    )
+    warnings = doubts.about_order(backup.schema, current.schema, ledger)
+    known = doubts.about_times(bench.evidence(), bench.log)
+    bench.case.write_document(WARNINGS, "warnings", {"warnings": (*known, *warnings)})
+    bench.case.write_document("diff.json", "diff", ledger_json(ledger))
+    with bench.case.writing("diff.parquet") as path:
+        write_parquet(bench.facts, path)
+
+
+def _replay(bench: Bench) -> None:
+    """Twice, the second time with clock and chance moved: what differs is unstable."""
+    ground = _ground(bench)
+    steps = _history(bench)
+    bench.world.progress.stage("replay", total=2 * len(steps))
+    base = replay_history(ground, steps, BASE, progress=bench.world.progress)
+    replay_history(ground, steps, MOVED, shift=MOVED_BY, seed=-0.25, progress=bench.world.progress)
+    bench.case.write_document("replay.json", "replay", summary.replay_json(base))
+
+
+def _ground(bench: Bench) -> Ground:
+    bench.loaded()
+    prepare_ground(bench.cluster, "backup", REPLAY_BASE)
+    schema = bench.schema("backup")
+    extras = doubts.rows_only_in_current(bench.facts)
+    identities = Identities(feeds(schema), extras)
+    return Ground(bench.cluster, REPLAY_BASE, schema, bench.facts, identities, bench.case.work)
+
+
+def _history(bench: Bench) -> History:
+    taken = next((one.taken_at for one in bench.evidence() if one.role == "backup"), None)
+    return history(bench.log, bench.schema("backup"), begins=taken)
+
+
+# --- locate ---------------------------------------------------------------------------------------
+
+
+def _locate(bench: Bench) -> None:
+    ground = _ground(bench)
+    found = locate_faults(
+        Given(
+            bench.log,
+            _history(bench),
+            ground.schema,
+            summary.read_replay(bench.case.read_document("replay.json", "replay")),
+            _ledger(bench),
+            bench.facts,
+            _trial(ground),
+            lambda table, column, value: _never_held(bench, table, column, value),
+            bench.world.progress,
+        )
+    )
+    taken = {one.role: one.taken_at for one in bench.evidence()}
+    depths = table_depths(
+        bench.facts,
+        tables=[table.table for table in _ledger(bench)],
+        legitimate={one.table: Legitimate(one.documented, one.undocumented) for one in found.kept},
+        taken=Taken(taken.get("backup"), taken.get("current")),
+    )
+    assessment = Assessment(
+        found.verdict,
+        found.faults,
+        depths,
+        found.questions,
+        found.none_of_these,
+        found.assumptions,
+        found.coverage,
+        found.does_not_prove,
+        bench.warnings,
+    )
+    bench.case.write_document("assessment.json", "assessment", assessment_json(assessment))
+
+
+def _trial(ground: Ground) -> Trial:
+    def run(steps: History, name: str, preparation: Preparation | None = None) -> Replay | None:
+        return replay_history(ground, steps, name, preparation=preparation)
+
+    return run
+
+
+def _never_held(bench: Bench, table: str, column: str, value: str) -> bool:
+    """Does no row of the backup hold this value in this column?"""
+    question = sql.SQL(
+        "SELECT NOT EXISTS (SELECT FROM {} WHERE pg_catalog.concat({}) = %s)"
+    ).format(sql.Identifier(*parts(table)), sql.Identifier(column))
+    with bench.cluster.connect("backup") as connection:
+        row = connection.execute(question, (value,)).fetchone()
+    return row is not None and bool(row[0])
+
+
+# --- plan, rehearse, report -----------------------------------------------------------------------
+
+
+def _plan(bench: Bench) -> None:
+    ledger = _ledger(bench)
+    made = make_plan(
+        bench.facts,
+        bench.assessment,
+        Catalog(
+            bench.schema("current"),
+            {table.table: table.rows.current for table in ledger},
+            doubts.tables_that_differ(ledger),
+        ),
+    )
+    bench.case.write_document("plan.json", "plan", plan_json(made))
+    doubts.write_damage(bench.facts, bench.case)
+
+
+def _rehearse(bench: Bench) -> None:
+    """The body of all proposed groups: a proposal, before anybody has decided."""
+    made = bench.plan
+    if not made.groups:
+        return
+    script, undo = render(made.groups, bench.facts, bench.schema("current"), _context(bench, made))
+    rehearsal = rehearse_script(
+        script,
+        undo,
+        made.groups,
+        bench.facts,
+        bench.cluster,
+        "current",
+        proposal=True,
+        progress=bench.world.progress,
+    )
+    bench.case.write_document("rehearsal.json", "rehearsal", rehearsal_json(rehearsal))
+
+
+def _context(bench: Bench, made: Plan) -> ScriptContext:
+    with bench.cluster.connect("current") as connection:
+        seen = landmarks(connection, made.groups, bench.facts, bench.schema("current"))
+    return ScriptContext(bench.case.id, bench.world.clock(), landmarks=seen)
+
+
+def _report(bench: Bench) -> None:
+    assessment = bench.assessment
+    rehearsal = (
+        read_rehearsal(bench.case.read_document("rehearsal.json", "rehearsal"))
+        if bench.plan.groups
+        else None
+    )
+    document = depth_document(
+        assessment,
+        bench.plan,
+        rehearsal,
+        bench.evidence(),
+        assessment.tables,
+        bench.facts,
+        case=Case(bench.case.id, bench.world.clock(), bench.log.steps, _ledger(bench)),
+    )
+    bench.case.write_document("report/depth.json", "depth", document)
+    for language in ("ru", "en"):
+        bench.case.write(f"report/depth.{language}.html", html(document, language).encode())
+
+
+def _ledger(bench: Bench) -> Ledger:
+    return read_ledger(bench.case.read_document("diff.json", "diff"))
+
+
+_STAGES: Mapping[str, tuple[Callable[[Bench], None], Stage, tuple[str, ...]]] = {
+    "load": (_load, summary.loaded, (LOAD,)),
+    "compare": (_compare, summary.compared, ("diff.json", "diff.parquet", WARNINGS)),
+    "replay": (_replay, summary.replayed, ("replay.json",)),
+    "locate": (_locate, summary.located, ("assessment.json",)),
+    "plan": (_plan, summary.planned, ("plan.json", "damage.parquet")),
+    "rehearse": (_rehearse, summary.rehearsed, ()),
+    "report": (_report, summary.reported, ("report/depth.json",)),
+}

@@ -1,0 +1,129 @@
+"""Runs, backup and current side by side, cell by cell, as relations of the case database.
+
+net      what a run did to a cell in the end: its first old and last new image
+cell     per cell that a run wrote: backup (b), target run (t), faulty run (f), current (c)
+row      per row that came or went in a run: whether it is there in b, t, f, c
+Everything is proportional to what was written, never to the size of the database.
+"""
+
+from collections.abc import Iterable
+
+import duckdb
+
+from diffing.model import Schema
+
+_NET = """
+CREATE OR REPLACE TEMP TABLE net AS
+SELECT run, "table", key, "column",
+       first(old ORDER BY ordinal) AS start, last(new ORDER BY ordinal) AS final,
+       first(op ORDER BY ordinal) AS first_op, last(op ORDER BY ordinal) AS last_op,
+       last(step ORDER BY ordinal) AS last_step, list(DISTINCT step) AS steps
+FROM effect WHERE run IN (SELECT unnest(?::VARCHAR[]))
+GROUP BY run, "table", key, "column"
+"""
+
+# A row is in the backup unless only the current state has it or a run inserts it first.
+_ROW = """
+CREATE OR REPLACE TEMP TABLE row AS
+WITH touched AS (SELECT DISTINCT "table", key FROM net),
+came AS (SELECT DISTINCT "table", key FROM net WHERE "column" = '' AND first_op = 'insert')
+SELECT u."table", u.key,
+       came.key IS NULL AND extra.key IS NULL AS b,
+       coalesce(t.last_op = 'insert', came.key IS NULL AND extra.key IS NULL) AS t,
+       coalesce(f.last_op = 'insert', came.key IS NULL AND extra.key IS NULL) AS f,
+       CASE WHEN missing.key IS NOT NULL THEN false WHEN extra.key IS NOT NULL THEN true
+            ELSE came.key IS NULL END AS c,
+       f.last_step AS f_step, list_contains(coalesce(f.steps, []), $fault) AS by_fault,
+       missing.backup AS missing_image, extra.current AS extra_image
+FROM touched u
+LEFT JOIN came ON came."table" = u."table" AND came.key = u.key
+LEFT JOIN net t ON t.run = $target AND t."table" = u."table" AND t.key = u.key AND t."column" = ''
+LEFT JOIN net f ON f.run = $faulty AND f."table" = u."table" AND f.key = u.key AND f."column" = ''
+LEFT JOIN divergence missing
+       ON missing.kind = 'missing' AND missing."table" = u."table" AND missing.key = u.key
+LEFT JOIN divergence extra
+       ON extra.kind = 'extra' AND extra."table" = u."table" AND extra.key = u.key
+"""
+
+_CELL = """
+CREATE OR REPLACE TEMP TABLE cell AS
+WITH touched AS (
+    SELECT "table", key, "column", first(start) FILTER (first_op <> 'insert') AS start
+    FROM net WHERE "column" <> '' GROUP BY ALL),
+extra AS (
+    SELECT r."table", r.key, j.key AS "column", json_extract_string(j.value, '$') AS value
+    FROM row r, json_each(r.extra_image) j WHERE r.extra_image IS NOT NULL),
+based AS (
+    SELECT u.*, d.key IS NOT NULL AS diverges, d.current,
+           CASE WHEN d.key IS NOT NULL THEN d.backup ELSE u.start END AS b
+    FROM touched u LEFT JOIN divergence d
+      ON d.kind = 'changed' AND d."table" = u."table" AND d.key = u.key AND d."column" = u."column")
+SELECT u."table", u.key, u."column", u.b,
+       CASE WHEN t.key IS NOT NULL THEN t.final ELSE u.b END AS t,
+       CASE WHEN f.key IS NOT NULL THEN f.final ELSE u.b END AS f,
+       CASE WHEN u.diverges THEN u.current WHEN e.key IS NOT NULL THEN e.value ELSE u.b END AS c,
+       r.b AS b_row, r.t AS t_row, r.f AS f_row, r.c AS c_row,
+       f.last_step AS f_step, list_contains(coalesce(f.steps, []), $fault) AS by_fault,
+       t.last_step AS t_step
+FROM based u
+JOIN row r ON r."table" = u."table" AND r.key = u.key
+LEFT JOIN extra e ON e."table" = u."table" AND e.key = u.key AND e."column" = u."column"
+LEFT JOIN net t ON t.run = $target AND t."table" = u."table" AND t.key = u.key
+     AND t."column" = u."column"
+LEFT JOIN net f ON f.run = $faulty AND f."table" = u."table" AND f.key = u.key
+     AND f."column" = u."column"
+"""
+
+_UNSTABLE = """
+CREATE OR REPLACE TABLE unstable AS
+SELECT DISTINCT "table", "column" FROM (
+    SELECT a."table", a."column" FROM effect a JOIN effect b
+      ON b.run = $moved AND b.step = a.step AND b."table" = a."table" AND b.key = a.key
+     AND b."column" = a."column" AND b.op = a.op
+    WHERE a.run = $run AND a."column" <> '' AND a.new IS DISTINCT FROM b.new)
+"""
+
+
+def lay_side_by_side(
+    facts: duckdb.DuckDBPyConnection, *, target: str, faulty: str, fault_step: str
+) -> None:
+    """Make `net`, `row` and `cell` for these two runs. `by_fault` marks what the step
+    `fault_step` wrote in the faulty run."""
+    facts.execute(_NET, [list({target, faulty})])
+    names = {"target": target, "faulty": faulty, "fault": fault_step}
+    facts.execute(_ROW, names)
+    facts.execute(_CELL, {key: names[key] for key in ("target", "faulty", "fault")})
+
+
+def learn_unstable(facts: duckdb.DuckDBPyConnection, run: str, moved: str) -> None:
+    """Columns whose values differ between two runs of one history with clock and chance moved."""
+    facts.execute(_UNSTABLE, {"run": run, "moved": moved})
+
+
+def final_values(facts: duckdb.DuckDBPyConnection, run: str, name: str) -> None:
+    """A temporary relation `name` (table, key, column, value) of what `run` leaves behind."""
+    facts.execute(
+        f"""CREATE OR REPLACE TEMP TABLE {name} AS
+        SELECT "table", key, "column", last(new ORDER BY ordinal) AS value
+        FROM effect WHERE run = ? GROUP BY "table", key, "column" """,
+        [run],
+    )
+
+
+def name_columns(facts: duckdb.DuckDBPyConnection, schema: Schema) -> None:
+    """The relation `layout` (table, column, position): whole rows are written in this order."""
+    facts.execute(
+        'CREATE OR REPLACE TEMP TABLE layout ("table" VARCHAR, "column" VARCHAR, position INTEGER)'
+    )
+    rows = [
+        (table.name, column.name, position)
+        for table in schema.tables
+        for position, column in enumerate(table.columns)
+    ]
+    for chunk in _chunks(rows, 1000):
+        facts.executemany("INSERT INTO layout VALUES (?, ?, ?)", chunk)
+
+
+def _chunks(rows: list[tuple[str, str, int]], size: int) -> Iterable[list[tuple[str, str, int]]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

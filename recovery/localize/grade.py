@@ -1,0 +1,238 @@
+"""Which cells are damaged, what they should be, and how surely that is known.
+
+Reads the relations `cell`, `row` (two histories beside the current state) and the final values of
+the what-if runs; fills `damage`. The rules are those of the grades' definitions: `proven` needs
+coverage, `consistent` needs a positive fact, anything else is less.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import duckdb
+
+from recovery.localize.statement import Target
+from recovery.model import Cause, FaultClass
+
+_TOLERANCE_SECONDS = 5
+
+# Clock-fed values are compared leniently: the log's time is not the transaction's own.
+_MACROS = (
+    "CREATE OR REPLACE TEMP MACRO moment(x) AS epoch_us(try_cast(left(x, 26) AS TIMESTAMP))",
+    "CREATE OR REPLACE TEMP MACRO agrees(c, f, unstable) AS c IS NOT DISTINCT FROM f OR"
+    f" (unstable AND abs(moment(c) - moment(f)) <= {_TOLERANCE_SECONDS * 1_000_000})",
+)
+
+# Tables that only triggers write, and only by appending: a record of what happened. The record
+# of a mistake is no mistake.
+_RECORDS = """
+CREATE OR REPLACE TEMP TABLE record AS
+SELECT "table" FROM effect WHERE run IN ($target, $faulty) AND step NOT LIKE '~%'
+GROUP BY "table"
+HAVING bool_and(op = 'insert') AND NOT list_contains($aimed::VARCHAR[], "table")
+"""
+
+_JUDGED = """
+CREATE OR REPLACE TEMP TABLE judged AS
+WITH told AS (
+    SELECT c.*, u."column" IS NOT NULL AS unstable,
+           up.key IS NOT NULL AND up.value IS DISTINCT FROM c.f
+               AND down.key IS NOT NULL AND down.value IS DISTINCT FROM c.f AS telling,
+           (CASE WHEN tup.key IS NOT NULL THEN tup.value ELSE c.b END) IS NOT DISTINCT FROM c.t
+               AND (CASE WHEN tdown.key IS NOT NULL THEN tdown.value ELSE c.b END)
+                   IS NOT DISTINCT FROM c.t AS fixed,
+           (CASE WHEN early.key IS NOT NULL THEN early.value ELSE c.b END)
+               IS NOT DISTINCT FROM c.t AS timeless
+    FROM cell c
+    LEFT JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
+    LEFT JOIN faulty_up up USING ("table", key, "column")
+    LEFT JOIN faulty_down down USING ("table", key, "column")
+    LEFT JOIN target_up tup USING ("table", key, "column")
+    LEFT JOIN target_down tdown USING ("table", key, "column")
+    LEFT JOIN target_early early USING ("table", key, "column")
+    WHERE c.t_row AND c.f_row AND c.c_row AND c.f IS DISTINCT FROM c.t
+      AND c."table" NOT IN (SELECT "table" FROM record))
+SELECT *, agrees(c, f, unstable) AS explained,
+       list_contains($direct::VARCHAR[], "table" || chr(31) || "column") AS aimed
+FROM told WHERE NOT (unstable AND NOT agrees(c, f, unstable)) AND c IS DISTINCT FROM t
+"""
+
+# Rows on which somebody else may have worked: a divergence that the faulty run does not explain.
+_WORKED_ON = """
+CREATE OR REPLACE TEMP TABLE worked_on AS
+SELECT DISTINCT d."table", d.key FROM divergence d
+LEFT JOIN cell c ON c."table" = d."table" AND c.key = d.key AND c."column" = d."column"
+LEFT JOIN unstable u ON u."table" = d."table" AND u."column" = d."column"
+WHERE d.kind = 'changed' AND u."column" IS NULL
+  AND (c.key IS NULL OR c.c IS DISTINCT FROM c.f)
+"""
+
+_CELLS = """
+INSERT INTO damage
+WITH graded AS (
+    SELECT j.*, CASE
+        WHEN NOT explained THEN 'undecided'
+        WHEN $named AND NOT timeless THEN 'undecided'
+        WHEN unstable AND t_step IS NOT NULL THEN 'stale'
+        WHEN list_contains($covered::VARCHAR[], "table")
+            THEN CASE WHEN unstable THEN 'consistent' ELSE 'proven' END
+        WHEN unstable THEN 'touch'
+        WHEN aimed AND telling AND list_contains($injective::VARCHAR[], "column")
+            THEN 'consistent'
+        WHEN aimed AND fixed AND rare THEN 'consistent'
+        WHEN NOT by_fault AND telling THEN 'consistent'
+        ELSE 'stale' END AS grade
+    FROM judged j LEFT JOIN rarity USING ("table", "column", f)),
+settled AS (
+    SELECT g.* REPLACE (CASE WHEN grade <> 'touch' THEN grade
+        WHEN bool_or(grade = 'consistent' AND aimed) OVER one_row
+             AND (g."table", g.key) NOT IN (SELECT ("table", key) FROM worked_on)
+            THEN 'consistent' ELSE 'stale' END AS grade)
+    FROM graded g WINDOW one_row AS (PARTITION BY "table", key))
+SELECT "table", key, "column",
+       CASE WHEN by_fault AND t_step IS NOT NULL AND t IS DISTINCT FROM b THEN 'lost-work'
+            WHEN by_fault AND aimed THEN 'direct' WHEN by_fault THEN 'cascade'
+            ELSE 'collateral' END,
+       $fault, $step, $cause, b, CASE WHEN $described THEN f ELSE t END, c,
+       CASE WHEN grade = 'undecided' THEN NULL ELSE t END, grade, ''
+FROM settled
+"""
+
+_ROWS = """
+INSERT INTO damage
+WITH image AS (
+    SELECT n."table", n.key, n.run,
+           json_group_object(n."column", n.final ORDER BY l.position)::VARCHAR AS row
+    FROM net n JOIN layout l ON l."table" = n."table" AND l."column" = n."column"
+    WHERE n."column" <> '' GROUP BY ALL),
+gone AS (
+    SELECT r.*, CASE WHEN r.b THEN coalesce(whole.row, r.missing_image) ELSE i.row END AS should
+    FROM row r
+    LEFT JOIN image i ON i.run = $target AND i."table" = r."table" AND i.key = r.key
+    LEFT JOIN restored whole ON whole."table" = r."table" AND whole.key = r.key
+    WHERE r.t AND NOT r.f AND NOT r.c)
+SELECT "table", key, '', CASE WHEN b THEN CASE WHEN by_fault AND list_contains($aimed::VARCHAR[],
+           "table") THEN 'direct' WHEN by_fault THEN 'cascade' ELSE 'collateral' END
+           ELSE 'lost-work' END,
+       $fault, $step, $cause, missing_image, CASE WHEN $described THEN NULL ELSE should END, NULL,
+       should, CASE WHEN list_contains($covered::VARCHAR[], "table") THEN 'proven'
+                    ELSE 'stale' END, ''
+FROM gone WHERE "table" NOT IN (SELECT "table" FROM record)
+UNION ALL
+SELECT r."table", r.key, '', CASE WHEN by_fault AND list_contains($aimed::VARCHAR[], r."table")
+           THEN 'direct' WHEN by_fault THEN 'cascade' ELSE 'collateral' END,
+       $fault, $step, $cause, NULL, CASE WHEN $described THEN extra_image END, extra_image, NULL,
+       CASE WHEN edited.key IS NOT NULL THEN 'undecided'
+            WHEN list_contains($covered::VARCHAR[], r."table") THEN 'proven'
+            ELSE 'consistent' END, ''
+FROM row r
+LEFT JOIN (SELECT DISTINCT c."table", c.key FROM cell c
+           LEFT JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
+           WHERE c.f_row AND c.c_row AND NOT c.t_row
+             AND NOT agrees(c.c, c.f, u."column" IS NOT NULL)) edited
+       ON edited."table" = r."table" AND edited.key = r.key
+WHERE NOT r.t AND r.f AND r.c AND r.extra_image IS NOT NULL
+  AND r."table" NOT IN (SELECT "table" FROM record)
+"""
+
+# A row of the backup that the target history changed before it was lost: the backup's image with
+# those cells put in.
+_RESTORED = """
+CREATE OR REPLACE TEMP TABLE restored AS
+WITH base AS (
+    SELECT r."table", r.key, j.key AS "column", json_extract_string(j.value, '$') AS value
+    FROM row r, json_each(r.missing_image) j
+    WHERE r.t AND NOT r.f AND NOT r.c AND r.b AND r.missing_image IS NOT NULL)
+SELECT base."table", base.key, json_group_object(base."column",
+       CASE WHEN n.key IS NOT NULL THEN n.final ELSE base.value END ORDER BY l.position)::VARCHAR
+       AS row
+FROM base
+JOIN layout l ON l."table" = base."table" AND l."column" = base."column"
+LEFT JOIN net n ON n.run = $target AND n."table" = base."table" AND n.key = base.key
+     AND n."column" = base."column"
+GROUP BY base."table", base.key
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What grading one fault needs to know. `covered`: tables for which the log is complete and
+    nothing contradicts that. `rare`: values that the backup's column never held."""
+
+    fault: str
+    step: str
+    fault_class: FaultClass
+    cause: Cause
+    target: str
+    faulty: str
+    targets: tuple[Target, ...]
+    aimed: frozenset[str]  # tables that any statement of the log names
+    injective: frozenset[str]
+    covered: frozenset[str]
+
+
+def prepare(
+    facts: duckdb.DuckDBPyConnection, verdicts: Verdicts
+) -> tuple[tuple[str, str, str], ...]:
+    """Judge cells as far as runs can; return (table, column, value) whose rarity in the backup
+    is asked for: constants that the fault wrote where the target does not depend on the past."""
+    for macro in _MACROS:
+        facts.execute(macro)
+    facts.execute(
+        _RECORDS,
+        {"target": verdicts.target, "faulty": verdicts.faulty, "aimed": sorted(verdicts.aimed)},
+    )
+    facts.execute(_WORKED_ON)
+    facts.execute(
+        _JUDGED,
+        {
+            "direct": [
+                f"{target.table}\x1f{column}"
+                for target in verdicts.targets
+                for column in sorted(target.columns)
+            ]
+        },
+    )
+    rows = facts.execute(
+        'SELECT DISTINCT "table", "column", f FROM judged'
+        " WHERE aimed AND fixed AND NOT telling AND f IS NOT NULL ORDER BY ALL LIMIT 100"
+    ).fetchall()
+    return tuple((str(table), str(column), str(value)) for table, column, value in rows)
+
+
+def grade(
+    facts: duckdb.DuckDBPyConnection,
+    verdicts: Verdicts,
+    rare: Iterable[tuple[str, str, str]],
+) -> None:
+    """Fill `damage` for one fault."""
+    facts.execute(
+        'CREATE OR REPLACE TEMP TABLE rarity ("table" VARCHAR, "column" VARCHAR, f VARCHAR,'
+        " rare BOOLEAN)"
+    )
+    for table, column, value in rare:
+        facts.execute("INSERT INTO rarity VALUES (?, ?, ?, true)", [table, column, value])
+    facts.execute("DELETE FROM damage WHERE fault = ?", [verdicts.fault])
+    shared: dict[str, object] = {
+        "fault": verdicts.fault,
+        "step": verdicts.step,
+        "cause": verdicts.cause,
+        "covered": sorted(verdicts.covered),
+        "described": verdicts.fault_class is FaultClass.AS_DESCRIBED,
+    }
+    facts.execute(
+        _CELLS,
+        shared
+        | {
+            "injective": sorted(verdicts.injective),
+            "named": verdicts.fault_class is FaultClass.MISSING_WHERE,
+        },
+    )
+    facts.execute(_RESTORED, {"target": verdicts.target})
+    facts.execute(
+        _ROWS,
+        shared
+        | {
+            "target": verdicts.target,
+            "aimed": sorted({target.table for target in verdicts.targets}),
+        },
+    )

@@ -1,0 +1,525 @@
+"""Localization: from divergences and a step log to faults, damaged cells and their targets.
+
+The procedure is the expert's: replay the log as it stands; see what it does not explain; suppose
+a fault, run the history with it, and keep the supposition that reproduces the current state; then
+compare with what should have happened, and say of every cell how surely that is known.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import duckdb
+
+from diffing.model import Ledger, Schema, Status
+from recovery.localize import grade as grading
+from recovery.localize import whatif
+from recovery.localize.cells import final_values, lay_side_by_side, name_columns
+from recovery.localize.score import ACCEPT
+from recovery.localize.search import Found, Search, find_faults
+from recovery.localize.statement import targets
+from recovery.messages import message
+from recovery.model import (
+    Alternative,
+    AssessmentVerdict,
+    Complaint,
+    Edit,
+    Event,
+    Fault,
+    FaultClass,
+    History,
+    Label,
+    Outcome,
+    Preparation,
+    Progress,
+    Question,
+    Replay,
+    StepLog,
+    Trial,
+)
+
+BASE = "log"
+MOVED = "log-moved"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What localization is given. `log` is BASE replayed; its effects and those of MOVED are in
+    the case database. `rarely(table, column, value)`: does the backup's column never hold it?"""
+
+    log: StepLog
+    history: History
+    schema: Schema
+    base: Replay
+    ledger: Ledger
+    facts: duckdb.DuckDBPyConnection
+    trial: Trial
+    rarely: Callable[[str, str, str], bool]
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Legitimate cells of one table: explained by a step, or by nothing."""
+
+    table: str
+    documented: int
+    undocumented: int
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    verdict: AssessmentVerdict
+    faults: tuple[Fault, ...]
+    kept: tuple[Kept, ...]
+    questions: tuple[Question, ...]
+    none_of_these: float
+    assumptions: tuple[str, ...]
+    coverage: tuple[str, ...]
+    does_not_prove: tuple[str, ...]
+
+
+def locate(given: Given) -> Located:
+    """Fill `damage` and say what was found."""
+    facts = given.facts
+    facts.execute("DELETE FROM damage")
+    name_columns(facts, given.schema)
+    search = Search(given.log, given.schema, facts, given.trial, given.base, given.progress)
+    found = find_faults(search, given.history)
+    faulty, target = _histories(given.history, found)
+    given.trial(faulty, "faulty")
+    given.trial(target, "target")
+    faults = tuple(
+        _grade(given, one, f"F{number}", faulty, target) for number, one in enumerate(found, 1)
+    )
+    lay_side_by_side(facts, target="target", faulty="faulty", fault_step="")
+    complaints = _complaints(given)
+    kept = _kept(facts)
+    counted = tuple(replace(fault, cells=_labels(facts, fault.id)) for fault in faults)
+    return Located(
+        _verdict(given, counted, complaints),
+        counted,
+        kept,
+        (*_questions(facts, counted), *complaints),
+        _none_of_these(given, found),
+        _assumptions(given, counted),
+        _coverage(given),
+        _does_not_prove(given, facts),
+    )
+
+
+def _histories(history: History, found: Sequence[Found]) -> tuple[History, History]:
+    """What happened, and what should have: every fault in, every fault out."""
+    faulty = target = history
+    for one in found:
+        act = next((act for act in one.candidate.faulty if act.id == one.candidate.step), None)
+        assert act is not None
+        faulty = tuple(act if other.id == act.id else other for other in faulty)
+        if one.candidate.fault_class is FaultClass.AS_DESCRIBED:
+            target = tuple(other for other in target if other.id != act.id)
+    return faulty, target
+
+
+def _grade(given: Given, found: Found, name: str, faulty: History, target: History) -> Fault:
+    candidate, facts = found.candidate, given.facts
+    step = next(step for step in given.log.steps if step.id == candidate.step)
+    lay_side_by_side(facts, target="target", faulty="faulty", fault_step=candidate.step)
+    for up in (True, False):
+        preparation = whatif.moved(candidate.step, candidate.targets, given.schema, up=up)
+        way = "up" if up else "down"
+        _what_if(given, faulty, f"faulty_{way}", preparation)
+        _what_if(given, _holding(target, faulty, candidate.step), f"target_{way}", preparation)
+    _early(given, candidate.step, target)
+    lay_side_by_side(facts, target="target", faulty="faulty", fault_step=candidate.step)
+    verdicts = grading.Verdicts(
+        name,
+        candidate.step,
+        candidate.fault_class,
+        "user" if step.actor else "unknown",
+        "target",
+        "faulty",
+        candidate.targets,
+        _aimed(given),
+        candidate.injective,
+        _covered(given),
+    )
+    asked = grading.prepare(facts, verdicts)
+    rare = [one for one in asked if given.rarely(*one)]
+    grading.grade(facts, verdicts, rare)
+    probability = 1 / (1 + 2 ** -max(found.score.gain, ACCEPT))
+    return Fault(
+        name,
+        candidate.step,
+        candidate.fault_class,
+        candidate.parameters,
+        round(min(probability, 1 - _none_of_these(given, (found,))), 4),
+        _evidence(found),
+        candidate.statement if candidate.fault_class is not FaultClass.AS_DESCRIBED else "",
+        verdicts.cause,
+    )
+
+
+def _holding(target: History, faulty: History, step: str) -> History:
+    """The target history with a place before which a preparation can be made, even when the
+    step itself is not in it."""
+    if any(act.id == step for act in target):
+        return target
+    kept = {act.id for act in target}
+    return tuple(
+        replace(act, statements=(), why="left out") if act.id == step else act
+        for act in faulty
+        if act.id in kept or act.id == step
+    )
+
+
+def _what_if(given: Given, history: History, run: str, preparation: Preparation | None) -> None:
+    """The final values of a what-if run, as a relation of its name; empty when the data could
+    not be moved (nothing is told apart then)."""
+    replay = given.trial(history, run, preparation) if preparation else None
+    final_values(given.facts, run if replay is not None else "", run)
+
+
+def _early(given: Given, step: str, target: History) -> None:
+    """The target with all undocumented edits made before the step."""
+    facts = given.facts
+    preparation = whatif.undocumented_first(facts, step, given.schema)
+    if preparation is None:
+        final_values(facts, "target", "target_early")
+        return
+    history = _holding(target, given.history, step)
+    if given.trial(history, "target_early", preparation) is not None:
+        final_values(facts, "target_early", "target_early")
+        return
+    # The edits could not be made that early: nothing is known about the order, so no cell agrees.
+    facts.execute(
+        """CREATE OR REPLACE TEMP TABLE target_early AS
+        SELECT "table", key, "column", chr(1) AS value FROM cell"""
+    )
+
+
+def _aimed(given: Given) -> frozenset[str]:
+    named = {
+        target.table
+        for act in given.history
+        for statement in act.statements
+        for target in targets(statement, given.schema)
+    }
+    edits = {step.action.table for step in given.log.steps if isinstance(step.action, Edit)}
+    return frozenset(named | edits)
+
+
+def _covered(given: Given) -> frozenset[str]:
+    """Tables for which the log says that it is complete, every step could be replayed and
+    captured, and nothing in the current state contradicts it."""
+    outcomes = {outcome.step: outcome for outcome in given.base.outcomes}
+    excepted: set[str] = set(given.base.blind)
+    for step in given.log.steps:
+        if isinstance(step.action, Event):
+            excepted |= set(step.action.tables)
+        elif outcomes[step.id].outcome is Outcome.NOT_REPLAYED or not outcomes[step.id].complete:
+            return frozenset()
+    contradicted = given.facts.execute(
+        """SELECT DISTINCT d."table" FROM divergence d
+        LEFT JOIN cell c ON c."table" = d."table" AND c.key = d.key AND c."column" = d."column"
+        LEFT JOIN unstable u ON u."table" = d."table" AND u."column" = d."column"
+        LEFT JOIN row r ON r."table" = d."table" AND r.key = d.key
+        WHERE u."column" IS NULL AND CASE d.kind
+            WHEN 'changed' THEN c.key IS NULL OR c.f IS DISTINCT FROM d.current
+            WHEN 'missing' THEN r.key IS NULL OR r.f
+            WHEN 'extra' THEN r.key IS NULL OR NOT r.f ELSE true END"""
+    ).fetchall()
+    excepted |= {str(table) for (table,) in contradicted}
+    return frozenset(
+        table.name
+        for table in given.schema.tables
+        if given.log.covers(table.name) and table.name not in excepted
+    )
+
+
+def _labels(facts: duckdb.DuckDBPyConnection, fault: str) -> tuple[tuple[Label, int], ...]:
+    rows = facts.execute(
+        "SELECT label, count(*) FROM damage WHERE fault = ? GROUP BY label", [fault]
+    ).fetchall()
+    counts = {Label(label): int(count) for label, count in rows}
+    return tuple((label, counts[label]) for label in Label if label in counts)
+
+
+def _kept(facts: duckdb.DuckDBPyConnection) -> tuple[Kept, ...]:
+    """Every divergence that is no damage, split by whether the replay explains it."""
+    rows = facts.execute(
+        """SELECT d."table",
+            count(*) FILTER (CASE d.kind
+                WHEN 'changed' THEN c.key IS NOT NULL
+                     AND (c.c IS NOT DISTINCT FROM c.f OR c.c IS NOT DISTINCT FROM c.t
+                          OR u."column" IS NOT NULL)
+                WHEN 'missing' THEN r.key IS NOT NULL AND NOT r.f
+                ELSE r.key IS NOT NULL AND r.f END) AS documented,
+            count(*) AS everything
+        FROM divergence d
+        LEFT JOIN damage x ON x."table" = d."table" AND x.key = d.key AND x."column" = d."column"
+        LEFT JOIN cell c ON c."table" = d."table" AND c.key = d.key AND c."column" = d."column"
+        LEFT JOIN unstable u ON u."table" = d."table" AND u."column" = d."column"
+        LEFT JOIN row r ON r."table" = d."table" AND r.key = d.key
+        WHERE x.key IS NULL AND d.kind IN ('changed', 'missing', 'extra')
+        GROUP BY d."table" ORDER BY d."table" """
+    ).fetchall()
+    return tuple(
+        Kept(str(table), int(known), int(every) - int(known)) for table, known, every in rows
+    )
+
+
+def _complaints(given: Given) -> tuple[Question, ...]:
+    """What the customer knows to be wrong and no fault explains becomes damage without a target;
+    what is said to be fine and is damaged becomes a question."""
+    questions = []
+    for number, complaint in enumerate(given.log.complaints, 1):
+        key = _key(given.schema, complaint)
+        if key is None:
+            continue
+        known = given.facts.execute(
+            'SELECT count(*) FROM damage WHERE "table" = ? AND key = ? AND ("column" = ? OR ? = \'\')',
+            [complaint.table, key, complaint.column, complaint.column],
+        ).fetchone()
+        assert known is not None
+        if complaint.fine and known[0]:
+            given.facts.execute(
+                "UPDATE damage SET grade = 'undecided', target = NULL"
+                ' WHERE "table" = ? AND key = ? AND ("column" = ? OR ? = \'\')',
+                [complaint.table, key, complaint.column, complaint.column],
+            )
+            text = message(
+                "{table} {key}: you say it is right, the step log says it is damaged",
+                table=complaint.table,
+                key=key,
+            )
+            questions.append(Question(f"C{number}", text, (), 1))
+        elif not complaint.fine and not known[0]:
+            _unexplained(given.facts, complaint, key)
+            text = message(
+                "{table} {key}: you say it is wrong, and no step explains why",
+                table=complaint.table,
+                key=key,
+            )
+            questions.append(Question(f"C{number}", text, (), 1))
+    return tuple(questions)
+
+
+def _unexplained(facts: duckdb.DuckDBPyConnection, complaint: Complaint, key: str) -> None:
+    facts.execute(
+        """INSERT INTO damage SELECT $table, $key, $column, 'unexplained', '', '', 'unknown',
+            first(d.backup), NULL, first(d.current), NULL, 'undecided', ''
+        FROM (SELECT 1) LEFT JOIN divergence d
+          ON d."table" = $table AND d.key = $key AND d."column" = $column""",
+        {"table": complaint.table, "key": key, "column": complaint.column},
+    )
+
+
+def _key(schema: Schema, complaint: Complaint) -> str | None:
+    """The key of a complaint in the form of all keys; None when the table has no such key."""
+    if not schema.has(complaint.table):
+        return None
+    given = dict(complaint.key)
+    names = schema.table(complaint.table).key.columns
+    if set(given) != set(names):
+        return None
+    ordered: Mapping[str, str | None] = {name: given[name] for name in names}
+    return json.dumps(ordered, ensure_ascii=False, separators=(",", ":"))
+
+
+def _verdict(
+    given: Given, faults: Sequence[Fault], complaints: Sequence[Question]
+) -> AssessmentVerdict:
+    if any(table.status in (Status.NOT_COMPARED, Status.PARTIAL) for table in given.ledger):
+        return "inconclusive"
+    if faults:
+        return "damaged"
+    outcomes = {outcome.step: outcome.outcome for outcome in given.base.outcomes}
+    untried = [
+        step for step in given.log.steps if step.suspect and outcomes[step.id] is not Outcome.DONE
+    ]
+    return "inconclusive" if untried or complaints else "clean"
+
+
+def _none_of_these(given: Given, found: Sequence[Found]) -> float:
+    """The probability left for what no hypothesis reaches. An estimate, not calibrated yet: a
+    complete log leaves less room than a partial one."""
+    room = 0.01 if given.log.complete else 0.05
+    worst = max((2**-one.score.gain for one in found), default=1.0)
+    return round(min(1.0, max(room, worst)), 4)
+
+
+def _evidence(found: Found) -> tuple[str, ...]:
+    """What a person can check by hand."""
+    judged, candidate = found.score, found.candidate
+    sentences = []
+    match candidate.fault_class:
+        case FaultClass.MISSING_WHERE:
+            sentences.append(
+                message(
+                    "Step {step} without its condition explains {hits} cells; they do not"
+                    " follow from the step as it was written down",
+                    step=candidate.step,
+                    hits=judged.hits,
+                )
+            )
+        case FaultClass.WRONG_VALUE:
+            logged, executed = (value for _, value in candidate.parameters)
+            sentences.append(
+                message(
+                    "Step {step} with {executed} in the place of {logged} explains {hits} cells",
+                    step=candidate.step,
+                    executed=executed,
+                    logged=logged,
+                    hits=judged.hits,
+                )
+            )
+        case FaultClass.AS_DESCRIBED:
+            sentences.append(
+                message(
+                    "Step {step} is suspected, and {hits} cells are today as it left them",
+                    step=candidate.step,
+                    hits=judged.hits,
+                )
+            )
+    if judged.misses:
+        sentences.append(
+            message(
+                "{n} cells speak against it: they are as if it had not happened", n=judged.misses
+            )
+        )
+    if judged.others:
+        sentences.append(
+            message(
+                "{n} cells hold something else, so they were changed once more", n=judged.others
+            )
+        )
+    for rival, _ in found.rivals:
+        sentences.append(
+            message(
+                "Step {step} ({fault_class}) would explain it too",
+                step=rival.step,
+                fault_class=str(rival.fault_class),
+            )
+        )
+    return tuple(sentences)
+
+
+def _questions(facts: duckdb.DuckDBPyConnection, faults: Sequence[Fault]) -> tuple[Question, ...]:
+    questions = []
+    for fault in faults:
+        if fault.fault_class is FaultClass.AS_DESCRIBED:
+            cells = sum(count for _, count in fault.cells)
+            questions.append(
+                Question(
+                    f"{fault.id}-narrower",
+                    message(
+                        "Should step {step} not have been done at all, or was a narrower one"
+                        " intended?",
+                        step=fault.step,
+                    ),
+                    (
+                        Alternative(
+                            message("Not at all"),
+                            message("Everything it changed goes back to what it was before"),
+                            cells,
+                        ),
+                        Alternative(
+                            message("A narrower one was intended"),
+                            message("Write it into the step log as intended, and assess again"),
+                            0,
+                        ),
+                    ),
+                    cells,
+                )
+            )
+        undecided = facts.execute(
+            'SELECT count(*), count(DISTINCT ("table", key)) FROM damage'
+            " WHERE fault = ? AND grade = 'undecided'",
+            [fault.id],
+        ).fetchone()
+        assert undecided is not None
+        if undecided[0]:
+            questions.append(
+                Question(
+                    f"{fault.id}-again",
+                    message(
+                        "{n} cells that step {step} damaged hold another value today. Was it"
+                        " typed in afterwards, so that it is right?",
+                        n=int(undecided[0]),
+                        step=fault.step,
+                    ),
+                    (
+                        Alternative(message("It is right"), message("They stay as they are"), 0),
+                        Alternative(
+                            message("It is wrong"),
+                            message("Say what each should be: nothing in the data tells"),
+                            int(undecided[1]),
+                        ),
+                    ),
+                    int(undecided[1]),
+                )
+            )
+    return tuple(questions)
+
+
+def _assumptions(given: Given, faults: Sequence[Fault]) -> tuple[str, ...]:
+    sentences = [
+        message("The backup and the current data are of the same database"),
+        message("Steps happened in the order of the step log"),
+    ]
+    if given.log.complete or given.log.covered:
+        sentences.append(message("The step log holds every change since the backup, as it says"))
+    if faults:
+        sentences.append(message("Steps saw the time that the step log gives for them"))
+    return tuple(sentences)
+
+
+def _coverage(given: Given) -> tuple[str, ...]:
+    done = sum(one.outcome is Outcome.DONE for one in given.base.outcomes)
+    failed = [one.step for one in given.base.outcomes if one.outcome is Outcome.FAILED]
+    skipped = [one.step for one in given.base.outcomes if one.outcome is Outcome.NOT_REPLAYED]
+    sentences = [
+        message("{done} of {all} steps were replayed", done=done, all=len(given.base.outcomes))
+    ]
+    if failed:
+        sentences.append(
+            message(
+                "Steps that the database refused in the replay: {steps}", steps=", ".join(failed)
+            )
+        )
+    if skipped:
+        sentences.append(
+            message("Steps that cannot be replayed: {steps}", steps=", ".join(skipped))
+        )
+    return tuple(sentences)
+
+
+def _does_not_prove(given: Given, facts: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    sentences = [
+        message(
+            "Only three kinds of mistake are looked for: a suspected step, a lost condition, a"
+            " wrong value"
+        ),
+        message("Probabilities are estimates that were not calibrated"),
+    ]
+    if not given.log.complete:
+        sentences.append(
+            message(
+                "The step log is not complete: a change that nobody wrote down and that left"
+                " nothing to see cannot be found"
+            )
+        )
+    born = facts.execute(
+        """SELECT count(*) FROM divergence d
+        WHERE d.kind = 'extra' AND d."table" IN (SELECT DISTINCT "table" FROM damage)
+          AND (d."table", d.key) NOT IN (SELECT ("table", key) FROM row)"""
+    ).fetchone()
+    if born and born[0]:
+        sentences.append(
+            message(
+                "{n} rows in the damaged tables are newer than the backup and in no step: whether"
+                " they are damaged too is not known; they stay as they are",
+                n=int(born[0]),
+            )
+        )
+    return tuple(sentences)

@@ -1,0 +1,193 @@
+"""What a statement of the step log aims at, and how it could have been run differently.
+
+Read and rewritten with the server's own grammar; a statement that is no plain INSERT, UPDATE or
+DELETE at its top is left alone: no edit is proposed for it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import postgast
+from postgast import pg_query_pb2 as ast
+
+from diffing.model import Schema, qualified
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    op: Literal["insert", "update", "delete"]
+    table: str
+    columns: frozenset[str]  # of an update: the columns it sets; otherwise empty
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A constant in what an UPDATE sets: the `place`-th of the statement."""
+
+    place: int
+    text: str
+    number: bool
+
+
+def targets(text: str, schema: Schema) -> tuple[Target, ...]:
+    """Tables that the statement names as written; those it reaches by triggers are not named."""
+    found: list[Target] = []
+    tree = postgast.parse(text)
+    for update in postgast.find_nodes(tree, ast.UpdateStmt):
+        columns = frozenset(node.res_target.name for node in update.target_list)
+        found += _target("update", update.relation, columns, schema)
+    for insert in postgast.find_nodes(tree, ast.InsertStmt):
+        found += _target("insert", insert.relation, frozenset(), schema)
+        if insert.HasField("on_conflict_clause"):
+            listed = insert.on_conflict_clause.target_list
+            columns = frozenset(node.res_target.name for node in listed)
+            found += _target("update", insert.relation, columns, schema)
+    for delete in postgast.find_nodes(tree, ast.DeleteStmt):
+        found += _target("delete", delete.relation, frozenset(), schema)
+    return tuple(found)
+
+
+def without_where(text: str) -> str | None:
+    """The statement as it runs when its whole WHERE is missing."""
+    tree = postgast.parse(text)
+    statement = _changing(tree)
+    if statement is None or not statement.HasField("where_clause"):
+        return None
+    statement.ClearField("where_clause")
+    return postgast.deparse(tree)
+
+
+def without_each_condition(text: str) -> Iterator[tuple[str, str]]:
+    """(the condition, the statement without it) for every AND-ed condition of its WHERE."""
+    statement = _changing(postgast.parse(text))
+    if statement is None or statement.where_clause.WhichOneof("node") != "bool_expr":
+        return
+    if statement.where_clause.bool_expr.boolop != ast.AND_EXPR:
+        return
+    for place in range(len(statement.where_clause.bool_expr.args)):
+        tree = postgast.parse(text)
+        changed = _changing(tree)
+        assert changed is not None
+        conditions = changed.where_clause.bool_expr.args
+        dropped = _expression_text(conditions[place])
+        del conditions[place]
+        if len(conditions) == 1:
+            last = ast.Node()
+            last.CopyFrom(conditions[0])
+            changed.where_clause.CopyFrom(last)
+        yield dropped, postgast.deparse(tree)
+
+
+def constants(text: str) -> tuple[Constant, ...]:
+    """Constants in what an UPDATE sets, in order. Booleans and NULL are not among them: they
+    tell too little."""
+    return tuple(
+        Constant(place, shown, node.WhichOneof("val") in ("ival", "fval"))
+        for place, node in enumerate(_set_constants(postgast.parse(text)))
+        if (shown := _constant_text(node)) is not None
+    )
+
+
+def with_constant(text: str, constant: Constant, value: str) -> str:
+    """The statement with another value in the place of `constant`."""
+    tree = postgast.parse(text)
+    node = _set_constants(tree)[constant.place]
+    if constant.number:
+        node.ClearField("ival")
+        node.fval.fval = value
+    else:
+        node.sval.sval = value
+    return postgast.deparse(tree)
+
+
+def _changing(tree: ast.ParseResult) -> ast.UpdateStmt | ast.DeleteStmt | None:
+    node = tree.stmts[0].stmt
+    match node.WhichOneof("node"):
+        case "update_stmt":
+            return node.update_stmt
+        case "delete_stmt":
+            return node.delete_stmt
+        case _:
+            return None
+
+
+def _set_constants(tree: ast.ParseResult) -> list[ast.A_Const]:
+    statement = _changing(tree)
+    if not isinstance(statement, ast.UpdateStmt):
+        return []
+    return [
+        constant
+        for target in statement.target_list
+        for constant in postgast.find_nodes(target, ast.A_Const)
+    ]
+
+
+def _constant_text(node: ast.A_Const) -> str | None:
+    match node.WhichOneof("val"):
+        case "ival":
+            return str(node.ival.ival)
+        case "fval":
+            return str(node.fval.fval)
+        case "sval":
+            return str(node.sval.sval)
+        case _:
+            return None
+
+
+def _expression_text(condition: ast.Node) -> str:
+    tree = postgast.parse("SELECT 1 WHERE true")
+    tree.stmts[0].stmt.select_stmt.where_clause.CopyFrom(condition)
+    return postgast.deparse(tree).split(" WHERE ", 1)[1]
+
+
+def _target(
+    op: Literal["insert", "update", "delete"],
+    relation: ast.RangeVar,
+    columns: frozenset[str],
+    schema: Schema,
+) -> Iterator[Target]:
+    if relation.schemaname:
+        name = qualified(relation.schemaname, relation.relname)
+        if schema.has(name):
+            yield Target(op, name, columns)
+        return
+    named = [table for table in schema.tables if table.relation == relation.relname]
+    named.sort(key=lambda table: (table.schema != "public", table.schema))
+    if named:
+        yield Target(op, named[0].name, columns)
+
+
+def injective_columns(text: str) -> frozenset[str]:
+    """Columns that an UPDATE sets to a straight line of their own former value: built with
+    + - * / from the column, once, and numbers. Rounding is not judged here: trials do."""
+    statement = _changing(postgast.parse(text))
+    if not isinstance(statement, ast.UpdateStmt):
+        return frozenset()
+    return frozenset(
+        node.res_target.name
+        for node in statement.target_list
+        if _line_in(node.res_target.val, node.res_target.name) == 1
+    )
+
+
+def _line_in(node: ast.Node, column: str) -> int:
+    """How often `column` occurs in a line expression; a large number when it is no line."""
+    never = 1000
+    match node.WhichOneof("node"):
+        case "column_ref":
+            return 1 if node.column_ref.fields[-1].string.sval == column else never
+        case "a_const":
+            return 0 if node.a_const.WhichOneof("val") in ("ival", "fval") else never
+        case "type_cast":
+            return _line_in(node.type_cast.arg, column)
+        case "func_call" if node.func_call.funcname[-1].string.sval == "round":
+            return _line_in(node.func_call.args[0], column)
+        case "a_expr" if node.a_expr.HasField("lexpr"):
+            operator = node.a_expr.name[-1].string.sval
+            left = _line_in(node.a_expr.lexpr, column)
+            right = _line_in(node.a_expr.rexpr, column)
+            divides = operator == "/" and right > 0
+            return never if operator not in "+-*/" or divides else left + right
+        case _:
+            return never

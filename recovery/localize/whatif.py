@@ -1,0 +1,133 @@
+"""What if the data had been other? Runs that show what the evidence can tell apart.
+
+Nobody has to trust the shape of an expression: the faulty statement is run again on a clone whose
+damaged column was moved by the smallest step, up and down. A cell whose outcome moves with it
+tells former values apart. And under a partial log, undocumented edits may have come before the
+faulty step or after it: the target is computed for both, and where they differ it is not known.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+import json
+
+import duckdb
+from psycopg import sql
+
+from diffing.model import Column, Schema, Table
+from recovery.localize.statement import Target
+from recovery.model import Preparation
+
+_VALUES_MAX = 1000  # rows in one VALUES list
+
+
+def moved(step: str, targets: Sequence[Target], schema: Schema, *, up: bool) -> Preparation | None:
+    """Every value of the columns that the step sets, moved by its smallest unit. None when the
+    step sets nothing that can be moved."""
+    statements = []
+    quiet = []
+    for target in targets:
+        table = schema.table(target.table)
+        moves = [
+            sql.SQL("{0} = {0} {1} {2}").format(
+                sql.Identifier(name), sql.SQL("+" if up else "-"), unit
+            )
+            for name in sorted(target.columns)
+            if target.op == "update" and (unit := _unit(table.column(name), table)) is not None
+        ]
+        if moves:
+            quiet.append(table.name)
+            statement = sql.SQL("UPDATE {} SET {}").format(
+                sql.Identifier(table.schema, table.relation), sql.SQL(", ").join(moves)
+            )
+            statements.append(statement.as_string(None))
+    return Preparation(step, tuple(statements), tuple(quiet)) if statements else None
+
+
+def undocumented_first(
+    facts: duckdb.DuckDBPyConnection, step: str, schema: Schema
+) -> Preparation | None:
+    """Every undocumented edit of existing rows, made before the step instead of after it.
+    None when there is none. Reads the relation `cell`: a divergence that no run explains."""
+    rows = facts.execute(
+        """SELECT d."table", d."column", d.key, d.current FROM divergence d
+        LEFT JOIN cell c ON c."table" = d."table" AND c.key = d.key AND c."column" = d."column"
+        LEFT JOIN unstable u ON u."table" = d."table" AND u."column" = d."column"
+        WHERE d.kind = 'changed' AND u."column" IS NULL
+          AND (c.key IS NULL OR c.f IS NOT DISTINCT FROM c.t AND c.c IS DISTINCT FROM c.f)
+        ORDER BY d."table", d."column", d.key"""
+    ).fetchall()
+    statements: list[str] = []
+    quiet: list[str] = []
+    for (name, column), group in groupby(rows, key=lambda row: (str(row[0]), str(row[1]))):
+        table = schema.table(name)
+        if not table.key.columns or table.column(column).generated:
+            continue
+        edits = [(json.loads(key), current) for _, _, key, current in group]
+        statements += _edits(table, column, edits)
+        if name not in quiet:
+            quiet.append(name)
+    return Preparation(step, tuple(statements), tuple(quiet)) if statements else None
+
+
+def _edits(
+    table: Table, column: str, edits: Sequence[tuple[Mapping[str, str], str | None]]
+) -> Iterator[str]:
+    keys = table.key_columns
+    for start in range(0, len(edits), _VALUES_MAX):
+        values = [
+            sql.SQL("({})").format(
+                sql.SQL(", ").join(
+                    sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(kind))
+                    for value, kind in [
+                        *((key[one.name], one.type) for one in keys),
+                        (current, table.column(column).type),
+                    ]
+                )
+            )
+            for key, current in edits[start : start + _VALUES_MAX]
+        ]
+        names = [sql.Identifier(f"k{place}") for place in range(len(keys))]
+        yield (
+            sql.SQL("UPDATE {} AS t SET {} = v.value FROM (VALUES {}) AS v ({}, value) WHERE {}")
+            .format(
+                sql.Identifier(table.schema, table.relation),
+                sql.Identifier(column),
+                sql.SQL(", ").join(values),
+                sql.SQL(", ").join(names),
+                sql.SQL(" AND ").join(
+                    sql.SQL("t.{} = v.{}").format(sql.Identifier(one.name), name)
+                    for one, name in zip(keys, names, strict=True)
+                ),
+            )
+            .as_string(None)
+        )
+
+
+def _unit(column: Column, table: Table) -> sql.Composable | None:
+    """The smallest step of the column's values, as SQL; None for what cannot be moved."""
+    if column.generated or column.name in table.key.columns:
+        return None
+    match column.family, column.type:
+        case "numeric", kind if "(" in kind:
+            scale = int(kind.rstrip(")").partition(",")[2] or 0)
+            return sql.SQL("{}::pg_catalog.numeric").format(sql.Literal(f"1e{-scale}"))
+        case (("numeric" | "float"), _):
+            # Without a declared scale: the last digit that occurs in the column.
+            return sql.SQL(
+                "(SELECT pg_catalog.power(10::numeric, -coalesce(max(pg_catalog.scale("
+                "{0}::text::numeric)), 0)) FROM {1} WHERE {0}::text ~ '^-?[0-9.]+$')::{2}"
+            ).format(
+                sql.Identifier(column.name),
+                sql.Identifier(table.schema, table.relation),
+                sql.SQL(column.type),
+            )
+        case "text", ("smallint" | "integer" | "bigint"):
+            return sql.SQL("1")
+        case "text", ("date" | "money"):
+            return sql.SQL("1") if column.type == "date" else sql.SQL("'0.01'::money")
+        case "timestamptz", _:
+            return sql.SQL("interval '1 second'")
+        case "text", kind if kind.startswith("timestamp"):
+            return sql.SQL("interval '1 second'")
+        case _:
+            return None

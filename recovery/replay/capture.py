@@ -1,0 +1,172 @@
+"""What a replayed step really wrote, cascades and triggers included: logical decoding by the
+server's own pgoutput plug-in, read from a slot.
+
+Message layout: PostgreSQL documentation, "Logical Replication Message Formats" (protocol 1).
+Tables have REPLICA IDENTITY FULL, so that every update and delete carries the whole old row.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import Connection
+
+from diffing.model import qualified
+
+PUBLICATION = "dbmend_all"
+_BATCH = 100_000  # changes asked for at a time; a transaction is never split
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """From here on, changes belong to this step."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One row written: `old` is None for an insert, `new` for a delete."""
+
+    op: Literal["insert", "update", "delete"]
+    table: str
+    old: dict[str, str | None] | None
+    new: dict[str, str | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """A TRUNCATE: decoding names the tables and not their rows."""
+
+    tables: tuple[str, ...]
+
+
+Change = Marker | Image | Truncated
+
+
+@dataclass(frozen=True, slots=True)
+class _Relation:
+    table: str
+    columns: tuple[str, ...]
+
+
+def publish(keeper: Connection[tuple[object, ...]]) -> None:
+    """Make the publication that the slot reads, in the database that clones are made of."""
+    keeper.execute(
+        f"CREATE PUBLICATION {PUBLICATION} FOR ALL TABLES WITH (publish_via_partition_root = true)"
+    )
+
+
+def start(capture: Connection[tuple[object, ...]], slot: str) -> None:
+    capture.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (slot,))
+
+
+def stop(capture: Connection[tuple[object, ...]], slot: str) -> None:
+    capture.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
+
+
+def changes(capture: Connection[tuple[object, ...]], slot: str) -> Iterator[Change]:
+    """Everything committed since `start`, in commit order."""
+    relations: dict[int, _Relation] = {}
+    while True:
+        rows = capture.execute(
+            "SELECT data FROM pg_logical_slot_get_binary_changes(%s, NULL, %s, 'proto_version',"
+            " '1', 'publication_names', %s, 'messages', 'true')",
+            (slot, _BATCH, PUBLICATION),
+            binary=True,
+        ).fetchall()
+        if not rows:
+            return
+        for (data,) in rows:
+            assert isinstance(data, bytes)
+            change = _decode(data, relations)
+            if change is not None:
+                yield change
+
+
+def _decode(data: bytes, relations: dict[int, _Relation]) -> Change | None:
+    reader = _Reader(data, 1)
+    match data[:1]:
+        case b"R":
+            oid = reader.integer(4)
+            namespace = reader.string() or "pg_catalog"
+            table = qualified(namespace, reader.string())
+            reader.skip(1)
+            columns = []
+            for _ in range(reader.integer(2)):
+                reader.skip(1)
+                columns.append(reader.string())
+                reader.skip(8)
+            relations[oid] = _Relation(table, tuple(columns))
+            return None
+        case b"I":
+            relation = relations[reader.integer(4)]
+            reader.skip(1)
+            return Image("insert", relation.table, None, reader.row(relation, {}))
+        case b"U":
+            relation = relations[reader.integer(4)]
+            old = reader.row(relation, {}) if reader.tag() in (b"O", b"K") else {}
+            if old:
+                reader.skip(1)
+            return Image("update", relation.table, old, reader.row(relation, old))
+        case b"D":
+            relation = relations[reader.integer(4)]
+            reader.skip(1)
+            return Image("delete", relation.table, reader.row(relation, {}), None)
+        case b"T":
+            count = reader.integer(4)
+            reader.skip(1)
+            return Truncated(tuple(relations[reader.integer(4)].table for _ in range(count)))
+        case b"M":
+            reader.skip(9)
+            prefix = reader.string()
+            content = reader.take(reader.integer(4)).decode()
+            return Marker(content) if prefix == "step" else None
+        case _:  # begin, commit, origin, type: nothing that a replay needs
+            return None
+
+
+class _Reader:
+    """A cursor over one message."""
+
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self.data = data
+        self.at = at
+
+    def take(self, size: int) -> bytes:
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def skip(self, size: int) -> None:
+        self.at += size
+
+    def tag(self) -> bytes:
+        return self.take(1)
+
+    def integer(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "big")
+
+    def string(self) -> str:
+        end = self.data.index(b"\0", self.at)
+        text = self.data[self.at : end].decode()
+        self.at = end + 1
+        return text
+
+    def row(self, relation: _Relation, old: dict[str, str | None]) -> dict[str, str | None]:
+        """A tuple; an unchanged out-of-line value is not sent and is taken from the old row."""
+        values: dict[str, str | None] = {}
+        count = self.integer(2)
+        assert count == len(relation.columns)
+        for name in relation.columns:
+            match self.tag():
+                case b"n":
+                    values[name] = None
+                case b"u":
+                    values[name] = old[name]
+                case b"t":
+                    values[name] = self.take(self.integer(4)).decode()
+                case other:
+                    raise AssertionError(f"unknown tuple mark {other!r}")
+        return values

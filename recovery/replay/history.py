@@ -1,0 +1,60 @@
+"""The step log as a history that scratch can run: statements, and the time each step sees."""
+
+from datetime import UTC, datetime, timedelta
+
+import postgast
+from psycopg import sql
+
+from diffing.model import Schema
+from recovery.model import Act, Edit, Event, History, Sql, Step, StepLog
+
+_NO_TIME_KNOWN = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def history(log: StepLog, schema: Schema, *, begins: datetime | None) -> History:
+    """Steps in the order of the list. A step without a time happens a moment after the one
+    before it; `begins` is when the backup was taken, if that is known."""
+    now = begins or next((step.at for step in log.steps if step.at), _NO_TIME_KNOWN)
+    acts: list[Act] = []
+    for step in log.steps:
+        now = _moment(step) or now + timedelta(milliseconds=1)
+        acts.append(_act(step, schema, now))
+    return tuple(acts)
+
+
+def _moment(step: Step) -> datetime | None:
+    if step.at and step.until:
+        return step.at + (step.until - step.at) / 2
+    return step.at
+
+
+def _act(step: Step, schema: Schema, at: datetime) -> Act:
+    match step.action:
+        case Sql(text):
+            return Act(step.id, tuple(postgast.split(text)), at, step.transaction)
+        case Edit() as edit if not schema.has(edit.table):
+            return Act(step.id, (), at, why=f"the backup has no table {edit.table}")
+        case Edit() as edit:
+            return Act(step.id, (edit_statement(edit, schema),), at)
+        case Event(kind):
+            return Act(step.id, (), at, why=f"an event ({kind}): nothing to run")
+        case None:
+            return Act(step.id, (), at, why="prose: it cannot be run")
+
+
+def edit_statement(edit: Edit, schema: Schema) -> str:
+    """The UPDATE that a form sends for one row."""
+    table = schema.table(edit.table)
+
+    def assign(pair: tuple[str, str | None]) -> sql.Composed:
+        return sql.SQL("{} = {}").format(sql.Identifier(pair[0]), sql.Literal(pair[1]))
+
+    return (
+        sql.SQL("UPDATE {} SET {} WHERE {}")
+        .format(
+            sql.Identifier(table.schema, table.relation),
+            sql.SQL(", ").join(assign(pair) for pair in edit.set),
+            sql.SQL(" AND ").join(assign(pair) for pair in edit.key),
+        )
+        .as_string(None)
+    )
