@@ -30,6 +30,7 @@ from recovery.model import (
     HazardNote,
     OperationHead,
     Plan,
+    PlanRefusal,
     Question,
     Rehearsal,
     Sql,
@@ -92,7 +93,14 @@ PLAN = Plan(
     (),
     "a" * 64,
 )
-REHEARSAL = Rehearsal("f" * 64, True, (Check("passed", True, ""), Check("Rehearsal", True, "")))
+REHEARSAL = Rehearsal(
+    "f" * 64,
+    True,
+    (
+        Check("applied", True, "dbmend: applied: 1200 rows"),
+        Check("residual", True, "", (("planned", 1200), ("reached", 1200), ("residual", 0))),
+    ),
+)
 DAMAGED = Assessment("damaged", (FAULT, OTHER), (), (QUESTION,), 0.01, (), (), ())
 LEGITIMATE = {"public.product": Legitimate(12, 345), "public.customer": Legitimate(1, 21)}
 LEDGER = Ledger(
@@ -584,10 +592,30 @@ def test_warnings_stand_before_everything_else(facts) -> None:
 def test_without_rehearsal_nothing_is_claimed(facts) -> None:
     depth = document(facts, rehearsal=None)
     assert "The repair has not been rehearsed." in read(html(depth, "en")).text
-    failed = replace(REHEARSAL, checks=(Check("passed", False, ""),))
+    failed = replace(REHEARSAL, checks=(Check("undo", False, "public.product differs"),))
+    assert "public.product differs" in html(document(facts, rehearsal=failed), "en")
     assert "did not pass. It must not be applied." in html(document(facts, rehearsal=failed), "en")
     empty = replace(REHEARSAL, checks=())
     assert "did not pass. It must not be applied." in html(document(facts, rehearsal=empty), "en")
+
+
+def test_what_the_rehearsal_proved_is_said_with_its_figures(facts) -> None:
+    page = read(html(document(facts), "ru"))
+    assert [row.text for row in page.all("tr", data_check=None)] == [
+        "пройденоИсправление выполняется до конца.",
+        "пройденоЗаписано всё, что было запланировано. "
+        "запланировано: 1 200; записано по плану: 1 200; не записано: 0",
+    ]
+
+
+def test_what_the_plan_leaves_out_is_said_with_its_reason(facts) -> None:
+    reason = "the table has no key: a single cell cannot be addressed"
+    plan = replace(PLAN, refusals=(PlanRefusal("f1", "public.log", reason, 21),))
+    page = read(html(document(facts, plan=plan), "ru"))
+    assert [item.text for item in page.all("section", id="unknown")[0].all("li")][1] == (
+        "public.log: 21 значение не входит в предлагаемое исправление: у таблицы нет ключа: "
+        "нельзя обратиться к отдельному значению."
+    )
 
 
 # --- hostile texts -------------------------------------------------------------------------------

@@ -41,6 +41,8 @@ _REGISTRIES: Mapping[str, Mapping[str, str]] = {
     "cause": words.CAUSES,
     "role": words.ROLES,
     "hazard": words.HAZARDS,
+    "check": words.CHECKS,
+    "figure": words.FIGURES,
     "unknown_status": words.UNKNOWN_STATUS,
 }
 

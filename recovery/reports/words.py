@@ -129,3 +129,49 @@ UNKNOWN_STATUS: Mapping[str, str] = {
     "partial": marked("compared only in part"),
     "not-compared": marked("not compared"),
 }
+
+# What each check of a rehearsal says when it has passed.
+CHECKS: Mapping[str, str] = {
+    "applied": marked("The repair runs to its end."),
+    "residual": marked("Everything that was planned was written."),
+    "collateral": marked("Nothing else was written."),
+    "constraints": marked("No link between tables was broken."),
+    "sequences": marked("Number sequences only went forward."),
+    "triggers": marked("Automatic actions of the database (triggers) are as they were."),
+    "again": marked("Run a second time, it changes nothing."),
+    "undo": marked("The undo script brings every row back as it was."),
+    "moved on": marked("A row that was changed in the meantime was not overwritten."),
+    "killed in the middle": marked("Broken off in the middle, it changes nothing."),
+}
+
+FIGURES: Mapping[str, str] = {
+    "planned": marked("planned"),
+    "reached": marked("written as planned"),
+    "residual": marked("not written"),
+    "tables read": marked("tables read again"),
+    "collateral": marked("written beyond the plan"),
+    "foreign keys": marked("links checked"),
+    "new orphans": marked("newly broken"),
+    "sequences": marked("sequences checked"),
+    "moved back": marked("moved back"),
+    "triggers": marked("triggers checked"),
+    "changed": marked("differing"),
+    "tables compared": marked("tables compared"),
+    "tables that differ": marked("tables that differ"),
+    "changed tables": marked("tables changed"),
+    "rows edited": marked("rows changed for the trial"),
+    "edited rows lost": marked("of them overwritten"),
+    "waited for a lock": marked("times it was made to wait"),
+}
+
+# Reasons for refusing that come from below the messages, as whole sentences.
+REASONS = (
+    marked("a person has to choose: nothing in the data tells what the value should be"),
+    marked("nothing holds the value"),
+    marked("the current database has no such table"),
+    marked("its foreign keys form a cycle that cannot be deferred: no order of writing is safe"),
+    marked("the table has no key: a single cell cannot be addressed"),
+    marked("only generated columns are damaged: they follow from the others"),
+    marked("the table has no key: which of equal rows to delete cannot be told"),
+    marked("the table has no key: whether a row is there already cannot be told"),
+)
