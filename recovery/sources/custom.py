@@ -115,7 +115,7 @@ class CustomSource:
         schema = b""
         for entry in self._entries:
             section = _SECTIONS[entry.section - 2] if entry.section > 1 else section
-            if not belongs(entry) or entry.kind in _NOT_HANDED_ON or _of_large_object(entry):
+            if not belongs(entry) or entry.kind in _NOT_HANDED_ON or _left_out(entry):
                 continue
             if with_search_path and entry.schema and entry.schema != schema:
                 schema = entry.schema
@@ -294,5 +294,8 @@ def _is_main(entry: Entry) -> bool:
     return entry.kind not in _SESSION and not _is_acl(entry) and not _is_after_acl(entry)
 
 
-def _of_large_object(entry: Entry) -> bool:
-    return entry.tag.startswith((b"LARGE OBJECT ", b"LARGE OBJECTS "))
+def _left_out(entry: Entry) -> bool:
+    """Whether it is about a large object or about the database itself."""
+    return entry.kind in {"ACL", "COMMENT", "SECURITY LABEL"} and entry.tag.startswith(
+        (b"LARGE OBJECT ", b"LARGE OBJECTS ", b"DATABASE ")
+    )

@@ -20,7 +20,7 @@ from recovery.sources.survey import (
     undecodable,
 )
 
-_DATABASE = frozenset({"DATABASE", "DATABASE PROPERTIES"})
+_NOT_HANDED_ON = frozenset({"DATABASE", "DATABASE PROPERTIES", "BLOB"})
 
 
 class PlainSource:
@@ -31,6 +31,10 @@ class PlainSource:
         self._wrappers = wrappers
         self._survey: Survey | None = None
         self._parked: list[tuple[Stream, Scanner]] = []
+
+    def __del__(self) -> None:
+        for stream, _ in self._parked:
+            stream.close()
 
     @property
     def info(self) -> SourceInfo:
@@ -72,7 +76,7 @@ class PlainSource:
                         yield self._table(piece, session, scanner.line)
                     case SqlPiece():
                         item = self._statement(piece, session)
-                        if item.kind not in _DATABASE and item.kind != "BLOB":
+                        if item.kind not in _NOT_HANDED_ON and not _of_database(item):
                             yield item
                     case MetaPiece():
                         follow(piece, session)
@@ -132,3 +136,8 @@ class PlainSource:
             finally:
                 stream.close()
         return self._survey
+
+
+def _of_database(item: Statement) -> bool:
+    """Whether it sets up the database itself: only `pg_dump -C` writes that."""
+    return item.kind in {"ACL", "COMMENT", "SECURITY LABEL"} and item.name.startswith("DATABASE ")

@@ -13,6 +13,10 @@ class Shelf:
         self._wrappers = wrappers
         self._kept: list[Stream] = []
 
+    def __del__(self) -> None:
+        for stream in self._kept:
+            stream.close()
+
     def take(self, position: int) -> Stream:
         """A stream that stands at `position`; the caller's own until it is closed or kept."""
         stream = self._kept.pop() if self._kept else None
