@@ -25,7 +25,10 @@ def diff_document(ledger: Ledger, *, backup: str = "", current: str = "") -> Map
 def write_parquet(facts: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Write `diff.parquet`: every row of `divergence`, ordered by all columns. The file must not
     be in use; who needs it atomic gives a temporary name and renames."""
-    facts.execute(queries.WRITE_DIVERGENCES, [str(path)])
+    disorder = facts.execute(queries.OUT_OF_ORDER).fetchone()
+    in_order = disorder is not None and disorder[0] == 0
+    statement = queries.WRITE_DIVERGENCES if in_order else queries.SORT_DIVERGENCES
+    facts.execute(statement, [str(path)])
 
 
 def _table(entry: TableDiff) -> Mapping[str, Json]:

@@ -74,7 +74,8 @@ def compare(
 ) -> Ledger:
     """Compare every table of either side once.
 
-    `facts` has the relation `divergence`; its rows are replaced. `workspace` is an existing
+    `facts` has the relation `divergence`, whose rows are replaced, and no open transaction.
+    `workspace` is an existing
     folder: what is put there is removed again, after errors too. A table that fails (server,
     disk, engine) is `not-compared` with the reason. Raises LedgerError when sums do not close.
     """
@@ -127,7 +128,9 @@ def _compare_table(
         return _not_compared(pair, layout, _reason(error), Sides())
     try:
         with scratch(folder, options.memory_bytes, options.threads) as connection:
-            found = Comparison(connection, folder, layout, pair.backup, pair.current).run()
+            found = Comparison(
+                connection, folder, layout, options.memory_bytes, pair.backup, pair.current
+            ).run()
         _keep(pair.name, found, facts)
     except NotCompared as refusal:
         return _not_compared(pair, layout, refusal.why, refusal.rows)
@@ -166,10 +169,20 @@ def _not_compared(pair: _Pair, layout: Layout, why: str, rows: Sides) -> TableDi
 
 def _keep(table: str, found: Found, facts: duckdb.DuckDBPyConnection) -> None:
     """Put the divergences into the case database: all of them, or none."""
-    kept = facts.execute(queries.KEEP_RESULT, [table, str(found.result)]).fetchone()
     expected = sum(count for _, count in found.cells) + found.missing + found.extra
-    if kept is None or kept[0] != expected:
-        raise LedgerError(f"{table}: {expected} divergences were counted, {kept} were stored")
+    kept = 0
+    facts.begin()
+    try:
+        for files in found.result:
+            names = [str(file) for file in files]
+            row = facts.execute(queries.KEEP_RESULT, [table, names]).fetchone()
+            kept += row[0] if row else 0
+        if kept != expected:
+            raise LedgerError(f"{table}: {expected} divergences were counted, {kept} were stored")
+    except BaseException:
+        facts.rollback()
+        raise
+    facts.commit()
 
 
 def _entry(pair: _Pair, layout: Layout, found: Found, ignored: frozenset[str]) -> TableDiff:

@@ -21,6 +21,8 @@ from diffing.queries import SIDES, Side
 
 _LINE_BYTES = (8 << 20, 64 << 20, 512 << 20, 2 << 30)
 _BATCH = 10_000
+# Of the memory, the part that one share of the result may take: sorting takes several copies.
+_SHARE = 16
 
 
 class NotCompared(Exception):
@@ -42,7 +44,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Everything that was counted; the divergences themselves are in the file `result`."""
+    """Everything that was counted; the divergences themselves are in the files of `result`."""
 
     rows: Sides
     same: int
@@ -54,7 +56,7 @@ class Found:
     derived: tuple[tuple[str, int], ...]
     shared_keys: Sides
     null_keys: Sides
-    result: Path
+    result: tuple[tuple[Path, ...], ...]  # Parquet files, in the order in which they belong
 
 
 @contextmanager
@@ -85,11 +87,12 @@ class Comparison:
     connection: duckdb.DuckDBPyConnection
     folder: Path
     layout: Layout
+    memory_bytes: int
     backup: Input | None
     current: Input | None
 
     def run(self) -> Found:
-        """Compare, and leave the divergences in `Found.result` (Parquet, ordered).
+        """Compare, and leave the divergences in the files of `Found.result`.
 
         Raises NotCompared when what was read is not what was written, and whatever the states,
         DuckDB or the file system raise.
@@ -98,9 +101,21 @@ class Comparison:
         self._check_counts(rows)
         self._canonical_keys()
         shared, nulls = self._duplicates()
-        self._pairs()
+        pairs = self._pairs()
         loose = self._loose()
-        return self._found(rows, shared, nulls, loose)
+        return Found(
+            rows=rows,
+            same=rows.backup - pairs.changed - pairs.missing - loose.missing,
+            changed=pairs.changed,
+            missing=pairs.missing + loose.missing,
+            extra=pairs.extra + loose.extra,
+            representation_only=pairs.representation_only + loose.representation_only,
+            cells=self._cells("changed"),
+            derived=self._cells("derived"),
+            shared_keys=shared,
+            null_keys=nulls,
+            result=self._write(),
+        )
 
     def _read(self, side: Side, source: Input | None) -> int:
         if source is None:
@@ -174,74 +189,59 @@ class Comparison:
             path.unlink(missing_ok=True)
 
     def _duplicates(self) -> tuple[Sides, Sides]:
-        if not self.layout.key.columns:
-            self.connection.execute(queries.CROWD)
-            return Sides(), Sides()
         self.connection.execute(queries.CROWD)
+        if not self.layout.key.columns:
+            return Sides(), Sides()
         backup, current = (self._one(queries.DUPLICATES[side]) for side in SIDES)
         return Sides(backup[0], current[0]), Sides(backup[1], current[1])
 
-    def _pairs(self) -> None:
+    def _pairs(self) -> "_Part":
+        """Rows that their key names."""
         labels = [queries.label(name) for name in self.layout.key.columns]
         roles = [column.role for column in self.layout.common]
         self.connection.execute(queries.PAIR, [labels])
         self.connection.execute(queries.CELL, [roles])
         self.connection.execute(queries.CANON)
-        forms = [column.form for column in self.layout.common]
         if "judged" in roles:
+            forms = [column.form for column in self.layout.common]
             self._fill_canon(queries.CELL_TEXTS, forms, [])
         self.connection.execute(queries.JUDGED)
+        missing, extra, changed, represented = self._one(queries.PAIR_COUNTS)
+        return _Part(missing, extra, changed, represented)
 
-    def _loose(self) -> tuple[int, int, int]:
-        """Rows without a usable key: (backup rows, representation only, left in the backup)."""
+    def _loose(self) -> "_Part":
+        """Rows without a usable key, as a multiset."""
         places = list(self.layout.row_positions)
         ordinals = [place + 1 for place in places]
         self.connection.execute(queries.UNEVEN, [ordinals])
         for side in SIDES:
             self.connection.execute(queries.left_over(side), [ordinals])
-        represented = 0
-        roles = [self.layout.common[place].role for place in places]
-        if "judged" in roles:
-            forms = [column.form for column in self.layout.common]
-            self.connection.execute(queries.CANON)
-            self._fill_canon(queries.LEFT_TEXTS, forms, [places, [str(role) for role in roles]])
-            for side in SIDES:
-                self.connection.execute(queries.canonical_left(side), [places])
-            self.connection.execute(queries.ALIKE)
-            self.connection.execute(queries.REPRESENTED)
-            represented = self._count(queries.COUNT_REPRESENTED)
-            for side in SIDES:
-                self.connection.execute(queries.DROP_REPRESENTED[side])
-        loose = self._count(queries.COUNT_LOOSE["backup"])
-        return loose, represented, self._count(queries.COUNT_LEFT["backup"])
+        left = [self._count(queries.COUNT_LEFT[side]) for side in SIDES]
+        represented = self._represented(places) if all(left) else 0
+        return _Part(left[0] - represented, left[1] - represented, 0, represented)
 
-    def _found(
-        self, rows: Sides, shared: Sides, nulls: Sides, loose: tuple[int, int, int]
-    ) -> Found:
-        missing, extra, changed, represented = self._one(queries.PAIR_COUNTS)
-        loose_rows, loose_represented, loose_left = loose
-        same = rows.backup - loose_rows - missing - changed + loose_rows - loose_left
-        return Found(
-            rows=rows,
-            same=same,
-            changed=changed,
-            missing=missing + loose_left,
-            extra=extra + self._count(queries.COUNT_LEFT["current"]),
-            representation_only=represented + loose_represented,
-            cells=self._cells("changed"),
-            derived=self._cells("derived"),
-            shared_keys=shared,
-            null_keys=nulls,
-            result=self._write(),
-        )
+    def _represented(self, places: list[int]) -> int:
+        """Take away pairs of left rows that differ in representation only; how many."""
+        roles = [str(self.layout.common[place].role) for place in places]
+        if "judged" not in roles:
+            return 0
+        forms = [column.form for column in self.layout.common]
+        self.connection.execute(queries.CANON)
+        self._fill_canon(queries.LEFT_TEXTS, forms, [places, roles])
+        for side in SIDES:
+            self.connection.execute(queries.canonical_left(side), [places])
+        self.connection.execute(queries.ALIKE)
+        self.connection.execute(queries.REPRESENTED)
+        for side in SIDES:
+            self.connection.execute(queries.DROP_REPRESENTED[side])
+        return self._count(queries.COUNT_REPRESENTED)
 
     def _cells(self, difference: str) -> tuple[tuple[str, int], ...]:
         counted = self.connection.execute(queries.CELL_COUNTS).fetchall()
         names = self.layout.names
         return tuple((names[place], count) for kind, place, count in counted if kind == difference)
 
-    def _write(self) -> Path:
-        path = self.folder / "result.parquet"
+    def _write(self) -> tuple[tuple[Path, ...], ...]:
         self.connection.execute(queries.RESULT)
         self.connection.execute(queries.RESULT_CHANGED, [list(self.layout.names)])
         for side in SIDES:
@@ -250,8 +250,26 @@ class Comparison:
                 whole = self._whole_row(side, source.table)
                 self.connection.execute(queries.RESULT_ONE_SIDED[side], whole)
                 self.connection.execute(queries.result_left(side), whole)
-        self.connection.execute(queries.WRITE_RESULT, [str(path)])
-        return path
+        size = self._count(queries.RESULT_BYTES)
+        if not size:
+            return ()
+        share = max(1 << 20, self.memory_bytes // _SHARE)
+        if size <= share:
+            path = self.folder / "result.parquet"
+            self.connection.execute(queries.WRITE_RESULT, [str(path)])
+            return ((path,),)
+        return self._write_shares(share)
+
+    def _write_shares(self, share: int) -> tuple[tuple[Path, ...], ...]:
+        folder = self.folder / "shares"
+        self.connection.execute(queries.SHARES, [share])
+        for setting in queries.SHARE_SETTINGS:
+            self.connection.execute(setting)
+        self.connection.execute(queries.WRITE_SHARES, [str(folder)])
+        numbered = sorted(
+            (int(place.name.removeprefix("share=")), place) for place in folder.iterdir()
+        )
+        return tuple(tuple(sorted(place.iterdir())) for _, place in numbered)
 
     def _whole_row(self, side: Side, table: Table) -> list[list[str] | list[int]]:
         """A row as a person wrote the table: labels in its own order, and where each value is."""
@@ -269,3 +287,11 @@ class Comparison:
 
     def _count(self, statement: str) -> int:
         return self._one(statement)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    missing: int
+    extra: int
+    changed: int
+    representation_only: int

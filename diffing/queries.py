@@ -24,18 +24,15 @@ SETTINGS = (
 )
 
 
-def _json_escaped(text: str) -> str:
-    escaped = "replace(replace(" + text + ", '\\', '\\\\'), '\"', '\\\"')"
-    for code in range(1, 32):
-        shown = json.dumps(chr(code))[1:-1]
-        escaped = "replace(" + escaped + ", chr(" + str(code) + "), '" + shown + "')"
-    return escaped
-
+_CONTROL = "[\\x01-\\x07\\x0b\\x0e-\\x1f\\x7f]"  # what DuckDB and Python escape differently
 
 # The same bytes as json.dumps(..., ensure_ascii=False, separators=(",", ":")).
 MACROS = (
     "CREATE MACRO json_text(x) AS CASE WHEN x IS NULL THEN 'null' "
-    "WHEN regexp_matches(x, '[\\x01-\\x1f\"\\\\]') THEN '\"' || " + _json_escaped("x") + " || '\"' "
+    "WHEN regexp_matches(x, '" + _CONTROL + "') THEN '\"' || array_to_string(list_transform("
+    "regexp_extract_all(x, '(?s).'), lambda c: CASE WHEN regexp_matches(c, '^" + _CONTROL + "$') "
+    "AND c <> chr(127) THEN printf('\\u%04x', ord(c)) ELSE (to_json(c)::VARCHAR)[2:-2] END), '') "
+    "|| '\"' WHEN regexp_matches(x, '[\\x01-\\x1f\"\\\\]') THEN to_json(x)::VARCHAR "
     "ELSE '\"' || x || '\"' END",
     "CREATE MACRO json_row(labels, v) AS '{' || array_to_string(list_transform("
     "list_zip(labels, v), lambda p: p[1] || json_text(p[2])), ',') || '}'",
@@ -305,26 +302,52 @@ def result_left(side: Side) -> str:
     )  # fmt: skip
 
 
-# Parameter: the file. No two rows agree in what is sorted by. Small row groups, because a cell
-# may hold megabytes.
-WRITE_RESULT = (
-    'COPY (FROM result ORDER BY key, kind, "column") TO ? (FORMAT parquet, ROW_GROUP_SIZE 8192)'
+RESULT_BYTES = (
+    "SELECT coalesce(sum(strlen(key) + coalesce(strlen(backup), 0) + coalesce(strlen(current), 0))"
+    "::BIGINT, 0) FROM result"
+)
+
+# Wide rows are not sorted here: sorting them needs memory in proportion to their size. Their
+# places are, which are narrow, and the rows then fall into shares of a bounded size (parameter),
+# of which each is sorted when it is stored.
+SHARES = (
+    'CREATE TABLE shares AS SELECT place, (sum(bytes) OVER (ORDER BY key, kind, "column" '
+    "ROWS UNBOUNDED PRECEDING) // ?)::BIGINT AS share FROM (SELECT rowid AS place, key, kind, "
+    '"column", strlen(key) + coalesce(strlen(backup), 0) + coalesce(strlen(current), 0) AS bytes '
+    "FROM result)"
+)
+
+SHARE_SETTINGS = ("SET threads = 1", "SET partitioned_write_flush_threshold = 2048")
+
+WRITE_RESULT = "COPY result TO ? (FORMAT parquet, ROW_GROUP_SIZE 2048)"
+
+# Parameter: a folder. Small row groups, because a cell may hold megabytes.
+WRITE_SHARES = (
+    "COPY (SELECT r.*, s.share FROM result AS r JOIN shares AS s ON r.rowid = s.place) TO ? "
+    "(FORMAT parquet, PARTITION_BY (share), ROW_GROUP_SIZE 2048)"
 )
 
 FORGET_DIVERGENCES = "DELETE FROM divergence"
 
-# Parameters: the table's name, the file.
+# Parameters: the table's name, the files. No two rows agree in what is sorted by.
 KEEP_RESULT = (
     'INSERT INTO divergence ("table", key, kind, "column", backup, current) '
-    'SELECT ?, key, kind, "column", backup, current FROM read_parquet(?)'
+    'SELECT ?, key, kind, "column", backup, current '
+    'FROM read_parquet(?::VARCHAR[], hive_partitioning=false) ORDER BY key, kind, "column"'
+)
+
+# 0 when the rows lie in order already, as a comparison leaves them.
+OUT_OF_ORDER = (
+    "SELECT count(*) FROM (SELECT (t, key, kind, c) < lag((t, key, kind, c)) OVER (ORDER BY place) "
+    'AS before FROM (SELECT rowid AS place, "table" AS t, key, kind, "column" AS c '
+    "FROM divergence)) WHERE before"
 )
 
 # Parameter: the file.
-WRITE_DIVERGENCES = (
-    'COPY (SELECT "table", key, kind, "column", backup, current FROM divergence '
-    'ORDER BY "table", key, kind, "column") '
-    "TO ? (FORMAT parquet, COMPRESSION zstd)"
-)
+_COPY = "COPY (%) TO ? (FORMAT parquet, COMPRESSION zstd, PRESERVE_ORDER true)"
+_DIVERGENCES = 'SELECT "table", key, kind, "column", backup, current FROM divergence'
+WRITE_DIVERGENCES = _COPY.replace("%", _DIVERGENCES)
+SORT_DIVERGENCES = _COPY.replace("%", _DIVERGENCES + ' ORDER BY "table", key, kind, "column"')
 
 
 def _list(terms: Sequence[str]) -> str:
