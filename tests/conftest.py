@@ -9,11 +9,16 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import count
 
+import hypothesis
 import psycopg
 import pytest
 from pytest_postgresql import factories
 
 from recovery.scratch.cluster import Cluster, open_cluster
+
+# The same examples on every machine, and no verdict that depends on how busy it is.
+hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("house")
 
 _numbers = count(1)
 
