@@ -164,9 +164,8 @@ def test_a_server_that_outlived_its_guardian_is_stopped_by_the_next_run(
         cluster.create("made")
     (place / "case-made").rename(place / owner)
     orphan = subprocess.Popen(
-        [programs.program("postgres"), "-D", str(place / owner / "data"), "-c", "port=6000"]
-        + ["-c", "listen_addresses=", "-c", "unix_socket_directories="],
-        **({"user": 65534, "group": 65534} if os.geteuid() == 0 else {}),
+        [programs.program("postgres"), "-D", str(place / owner / "data"), "-c", "listen_addresses="]
+        ** ({"user": 65534, "group": 65534} if os.geteuid() == 0 else {}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
