@@ -532,6 +532,7 @@ def test_a_clean_case_says_what_was_compared_and_what_it_does_not_prove(facts) -
     )
     assert "Data that was wrong before the backup was made is not found" in page.text
     assert "No repair is proposed. Nothing will be changed." in page.text
+    assert "No repair is proposed, so there is nothing to rehearse." in page.text
     assert page.all("tr", data_word=None) == []
     assert "В том, что удалось сравнить, повреждений не найдено" in html(depth, "ru")
 
@@ -560,6 +561,23 @@ def test_what_was_not_compared_is_unknown_and_never_zero(facts) -> None:
     assert "Nothing has to be restored" not in page.text
     assert "public.orders: not compared." in page.text
     assert " 0 " not in page.all("section", id="damaged")[0].text
+
+
+def test_a_verdict_of_damage_without_damaged_cells_is_unknown_too(facts) -> None:
+    bare = Assessment("damaged", (), (), (), 1.0, (), (), ())
+    page = read(html(document(facts, bare, plan=Plan((), (), ""), rehearsal=None), "en"))
+    assert page.all("h1")[0].text == "Not everything could be told"
+    assert "Nothing has to be restored" not in page.text
+
+
+def test_unknown_work_is_not_counted_as_none(facts) -> None:
+    vague = Assessment("inconclusive", (), (), (), 1.0, (), (), ())
+    depth = depth_document(vague, Plan((), (), ""), None, EVIDENCE, (), facts)
+    page = read(html(depth, "en"))
+    (kept,) = page.all("section", id="kept")
+    assert kept.all("tr", class_="sum")[0].text == "In all, at leastunknownunknown"
+    assert "This report has no record of how many tables and rows were compared." in page.text
+    assert "0 values" not in page.text
 
 
 def test_damage_beside_the_unknown_is_at_least(facts) -> None:
