@@ -63,15 +63,18 @@ def doctor() -> int:
 
 
 @click.command("schema")
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 def schema_(kind: str) -> int:
-    """Print the JSON Schema of a document."""
+    """Print the JSON Schema of a document.
+
+    KIND: steps, diff, assessment, plan, review, rehearsal, manifest or depth.
+    """
     output.write(json.dumps(schema(kind), ensure_ascii=False, indent=1))
     return int(Exit.FINE)
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(SHELLS), metavar="bash|zsh|fish")
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:
     """Print the completion of a shell, to be put where it looks for it.

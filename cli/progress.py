@@ -4,8 +4,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
@@ -13,6 +13,9 @@ from rich.text import Text
 
 from cli.output import printable
 from recovery.model import Progress
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 
 @contextmanager
@@ -56,6 +59,7 @@ class _Terminal:
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
+            redirect_stdout=False,  # results go where they were sent
         )
         self._task: TaskID | None = None
         self._name = ""
@@ -125,9 +129,11 @@ class _JsonLines:
             self._name = ""
 
 
-def logger() -> structlog.stdlib.BoundLogger:
+def logger() -> "FilteringBoundLogger":
     """Writes JSON lines to stderr: level, time, event and what is passed."""
-    bound: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+    import structlog  # half of the time a command needs to start, for those who want it
+
+    bound: FilteringBoundLogger = structlog.wrap_logger(
         structlog.WriteLogger(sys.stderr),
         processors=[
             structlog.processors.add_log_level,

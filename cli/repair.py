@@ -28,14 +28,14 @@ def decide(case: Path, words: tuple[str, ...], by: str, note: str, accept: tuple
 
     GROUP is a group's id, `safe` (all that are graded proven or consistent) or `all`.
     """
-    from recovery import engine
-
     groups, word = words[:-1], words[-1]
     if word not in WORDS:
         raise click.UsageError(f"the last word must be approve or reject, this is '{word}'")
     if not groups:
         raise click.UsageError("name at least one group, or safe, or all")
     who = _name(by)
+    from recovery import engine
+
     return run(
         lambda world: engine.decide(
             case,
@@ -55,9 +55,9 @@ def decide(case: Path, words: tuple[str, ...], by: str, note: str, accept: tuple
 @in_and_out
 def agree(case: Path, by: str) -> int:
     """Record the customer's consent to the report as it is now."""
+    who = _name(by)
     from recovery import engine
 
-    who = _name(by)
     return run(lambda world: engine.agree(case, by=who, world=world))
 
 

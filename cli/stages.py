@@ -66,9 +66,9 @@ def assess(
 
     Running it again resumes where it stopped. Nothing is written to the evidence.
     """
+    inputs = _inputs(backup, current, steps)
     from recovery import engine
 
-    inputs = _inputs(backup, current, steps)
     return run(lambda world: engine.assess(case, inputs=inputs, world=world))
 
 
@@ -80,9 +80,9 @@ def open_(
     backup: tuple[Path, ...], current: tuple[Path, ...], steps: tuple[Path, ...], case: Path
 ) -> int:
     """Make a case folder: hash the evidence, check every input."""
+    inputs = _inputs(backup, current, steps)
     from recovery import engine
 
-    inputs = _inputs(backup, current, steps)
     return run(lambda world: engine.open_case(case, inputs=inputs, world=world))
 
 

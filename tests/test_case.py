@@ -471,7 +471,12 @@ def test_the_last_stage_reads_every_byte_of_the_evidence(
             case.begin(stage)
             case.finish(stage)
         read: list[Path] = []
-        monkeypatch.setattr(evidence_module, "sha256", lambda path: read.append(path) or "other")
+
+        def other(path: Path) -> str:
+            read.append(path)
+            return "other"
+
+        monkeypatch.setattr(evidence_module, "sha256", other)
         case.begin("report")
         assert refusal(lambda: case.finish("report"))[0] is Exit.REFUSED
         assert read == [evidence[0].path]

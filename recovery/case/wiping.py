@@ -30,8 +30,12 @@ KEPT = frozenset(
 WIPED = (
     "case.duckdb",
     "case.duckdb.wal",
+    "case.duckdb.tmp",
     "diff.parquet",
     "damage.parquet",
+    "load.json",
+    "replay.json",
+    "warnings.json",
     "assessment.json",
     "plan.json",
     "rehearsal.json",
