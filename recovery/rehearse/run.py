@@ -206,7 +206,8 @@ def _moved(
     if on_moved == "skip" and run.state == "applied":
         right = kept and "; skipped: 0" not in run.detail
     else:
-        right = run.state == "refused" and same
+        ends = {"refused", "already applied"} if edited.forestalled else {"refused"}
+        right = run.state in ends and same
     return Check(
         "moved on",
         right,

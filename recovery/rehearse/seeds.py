@@ -19,6 +19,7 @@ class Edited:
     table: str
     key: str
     how: str
+    forestalled: bool  # a part of the plan was done, so that nothing at all may be left to do
 
 
 def edit_planned_row(
@@ -30,34 +31,50 @@ def edit_planned_row(
     """Edits one planned row so that its guard cannot hold; None when no row could be edited
     (constraints forbid every edit that is tried)."""
     for group in groups:
-        table = group.operation.table
-        relation = next(item for item in relations if item.root == table)
+        relation = next(item for item in relations if item.root == group.operation.table)
+        for staged in _staged(group, facts):
+            if not staged[0].startswith('{"#row":'):
+                edited = _edit_row(connection, relation, *staged)
+                if edited is not None:
+                    return edited
+    # Nothing could be changed: somebody else did a part of the plan already.
+    for group in groups:
+        relation = next(item for item in relations if item.root == group.operation.table)
         for key, column, seen, target in _staged(group, facts):
-            if key.startswith('{"#row":'):
-                continue
-            if seen is None and not column and target is not None:
-                if not _insert(connection, relation, json.loads(target)):
-                    continue
-                columns = [name for name in json.loads(target) if name not in json.loads(key)]
-                texts: Row = json.loads(target)
-            elif column:
-                columns, texts = [column], {column: seen}
-            else:
-                texts = json.loads(seen or "{}")
-                columns = [name for name in texts if name not in json.loads(key)]
-            for name in columns:
-                forbidden = (texts[name], target if column else None)
-                if name not in relation.generated and _edit(
-                    connection, relation, json.loads(key), name, forbidden
-                ):
-                    return Edited(table, key, name)
-            if _delete(connection, relation, json.loads(key)) and column:
-                return Edited(table, key, "deleted")
+            if not column and target is not None and _insert(connection, relation, target):
+                return Edited(relation.root, key, "inserted", forestalled=True)
+            if target is None and seen is not None and _delete(connection, relation, seen):
+                return Edited(relation.root, key, "deleted", forestalled=True)
+    return None
+
+
+def _edit_row(
+    connection: Connection,
+    relation: Relation,
+    key: str,
+    column: str,
+    seen: str | None,
+    target: str | None,
+) -> Edited | None:
+    names: Row = json.loads(key)
+    row: Row = {column: seen} if column else json.loads(seen or target or "{}")
+    if not column and target is not None and not _insert(connection, relation, target):
+        return None
+    for name, text in row.items():
+        forbidden = (text, target if column else None)
+        if name in names or name in relation.generated:
+            continue
+        if _edit(connection, relation, names, name, forbidden):
+            return Edited(relation.root, key, name, forestalled=False)
+    if not column and target is not None:
+        _delete(connection, relation, target)
     return None
 
 
 def row_text(connection: Connection, relation: Relation, key: str) -> str:
     """The row as it is now; '' when there is none."""
+    if key.startswith('{"#row":'):
+        return ""  # one of equal copies: counted with all rows of the table
     query = sql.SQL("SELECT t::text FROM {} AS t WHERE {}").format(
         name_of(relation), by_key(relation, json.loads(key))
     )
@@ -160,8 +177,9 @@ def _changed(
     return len(found) == 1 and found[0][0] not in forbidden
 
 
-def _insert(connection: Connection, relation: Relation, row: Row) -> bool:
-    kept = {name: text for name, text in row.items() if name not in relation.generated}
+def _insert(connection: Connection, relation: Relation, text: str) -> bool:
+    row: Row = json.loads(text)
+    kept = {name: value for name, value in row.items() if name not in relation.generated}
     query = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({})").format(
         name_of(relation),
         sql.SQL(", ").join(map(sql.Identifier, kept)),
@@ -170,8 +188,20 @@ def _insert(connection: Connection, relation: Relation, row: Row) -> bool:
     return _done(connection, query)
 
 
-def _delete(connection: Connection, relation: Relation, key: Row) -> bool:
-    query = sql.SQL("DELETE FROM {} WHERE {}").format(name_of(relation), by_key(relation, key))
+def _delete(connection: Connection, relation: Relation, text: str) -> bool:
+    """One row with exactly these texts."""
+    row: Row = json.loads(text)
+    same = sql.SQL(" AND ").join(
+        sql.SQL(
+            "CASE WHEN {name} IS DISTINCT FROM NULL THEN pg_catalog.concat({name}) END "
+            "IS NOT DISTINCT FROM {text}"
+        ).format(name=sql.Identifier(name), text=sql.Literal(value))
+        for name, value in row.items()
+    )
+    query = sql.SQL(
+        "DELETE FROM {table} WHERE (tableoid, ctid) IN "
+        "(SELECT tableoid, ctid FROM {table} WHERE {same} LIMIT 1)"
+    ).format(table=name_of(relation), same=same)
     return _done(connection, query)
 
 

@@ -159,6 +159,7 @@ def row_digest(columns: tuple[Column, ...], dialect: Dialect, row: Fragment) -> 
         if not column.generated
     )
     return fill(
-        "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({text}, 'UTF8')), 'hex')",
-        text=join(" || ", parts),
+        "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to("
+        "pg_catalog.array_to_string(ARRAY[{parts}], ''), 'UTF8')), 'hex')",
+        parts=join(", ", parts),
     )
