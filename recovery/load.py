@@ -255,7 +255,7 @@ class _Loader:
     def _violation(self, statement: Statement, error: psycopg.Error) -> None:
         found = violating_rows(self._connection, statement.sql)
         shown = f", the first {len(found.rows)} are shown" if found.count > len(found.rows) else ""
-        rows = f"{found.count} rows violate it{shown}; " if found.count else ""
+        rows = f"rows that violate it: {found.count}{shown}; " if found.count else ""
         self._find(
             "violation",
             statement.name,

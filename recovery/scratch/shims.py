@@ -23,9 +23,8 @@ NONDETERMINISTIC: Final = "dbmend: stands for a nondeterministic collation"  # q
 OWN_FUNCTIONS: Final = """
 SELECT EXISTS (
     SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
-    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT EXISTS (
-        SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid
-        AND d.deptype = 'e'))
+    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+      AND f.proowner = (SELECT oid FROM pg_roles WHERE rolname = %s))
 """
 
 UUID_SHIM: Final = (
@@ -63,17 +62,19 @@ def supply_extension(cluster: Cluster, database: str, jail: Connection, statemen
     except psycopg.Error as error:
         if about_the_server(error):
             raise
-    if name == "uuid-ossp":
-        _shim_uuid(jail, schema)
-        return "replaced"
-    if name in SAFE_EXTENSIONS and jail.execute(OWN_FUNCTIONS).fetchone() == (False,):
-        try:
-            with cluster.keeper(database) as keeper:
+    try:
+        # Asked as the keeper: the jail's session sees what its own search_path makes it see.
+        with cluster.keeper(database) as keeper:
+            if name == "uuid-ossp":
+                _shim_uuid(keeper, schema)
+                return "replaced"
+            jailed = keeper.execute(OWN_FUNCTIONS, (cluster.role("jail"),)).fetchone()
+            if name in SAFE_EXTENSIONS and jailed == (False,):
                 keeper.execute(create)
-            return "there"
-        except psycopg.Error as error:
-            if about_the_server(error):
-                raise
+                return "there"
+    except psycopg.Error as error:
+        if about_the_server(error):
+            raise
     return "missing"
 
 
@@ -133,16 +134,16 @@ def _collation(cluster: Cluster, name: sql.Composable) -> sql.Composed:
     )
 
 
-def _shim_uuid(jail: Connection, schema: str) -> None:
+def _shim_uuid(keeper: Connection, schema: str) -> None:
     for signature, body, volatility in UUID_SHIM:
         function = sql.SQL("{}." + signature).format(sql.Identifier(schema))
-        jail.execute(
-            sql.SQL("CREATE OR REPLACE FUNCTION {} RETURNS uuid LANGUAGE sql {} AS {}").format(
+        keeper.execute(
+            sql.SQL("CREATE FUNCTION {} RETURNS uuid LANGUAGE sql {} AS {}").format(
                 function, sql.SQL(volatility), sql.Literal(body)
             )
         )
         comment = sql.SQL("COMMENT ON FUNCTION {} IS 'dbmend: shim'")  # queries._OUR_SHIM too
-        jail.execute(comment.format(function))
+        keeper.execute(comment.format(function))
 
 
 def _plain(name: str) -> str:

@@ -122,7 +122,7 @@ def _repeated(
         "t.ctid IN (SELECT r.ctid FROM (SELECT ctid, count(*) OVER (PARTITION BY {}) AS n"
         " FROM {} WHERE ({}) AND ({})) r WHERE r.n > 1)"
     ).format(listed, _identifier(table), where, ALL if nulls_equal else present)
-    return _rows(connection, table, condition, order=listed)
+    return _rows(connection, table, condition, order=listed + sql.SQL(", t.ctid"))
 
 
 def _unchecked(connection: Connection, table: tree.RangeVar) -> Violations:
