@@ -110,11 +110,11 @@ class Comparison:
             missing=pairs.missing + loose.missing,
             extra=pairs.extra + loose.extra,
             representation_only=pairs.representation_only + loose.representation_only,
-            cells=self._cells("changed"),
-            derived=self._cells("derived"),
+            cells=pairs.cells,
+            derived=pairs.derived,
             shared_keys=shared,
             null_keys=nulls,
-            result=self._write(),
+            result=self._write(pairs, loose),
         )
 
     def _read(self, side: Side, source: Input | None) -> int:
@@ -200,6 +200,8 @@ class Comparison:
         labels = [queries.label(name) for name in self.layout.key.columns]
         roles = [column.role for column in self.layout.common]
         self.connection.execute(queries.PAIR, [labels])
+        if not self._count(queries.COUNT_PAIRS):
+            return _Part()
         self.connection.execute(queries.CELL, [roles])
         self.connection.execute(queries.CANON)
         if "judged" in roles:
@@ -207,10 +209,13 @@ class Comparison:
             self._fill_canon(queries.CELL_TEXTS, forms, [])
         self.connection.execute(queries.JUDGED)
         missing, extra, changed, represented = self._one(queries.PAIR_COUNTS)
-        return _Part(missing, extra, changed, represented)
+        cells, derived = self._cells("changed"), self._cells("derived")
+        return _Part(missing, extra, changed, represented, cells, derived, compared=True)
 
     def _loose(self) -> "_Part":
         """Rows without a usable key, as a multiset."""
+        if not any(self._count(queries.COUNT_LOOSE[side]) for side in SIDES):
+            return _Part()
         places = list(self.layout.row_positions)
         ordinals = [place + 1 for place in places]
         self.connection.execute(queries.UNEVEN, [ordinals])
@@ -218,7 +223,12 @@ class Comparison:
             self.connection.execute(queries.left_over(side), [ordinals])
         left = [self._count(queries.COUNT_LEFT[side]) for side in SIDES]
         represented = self._represented(places) if all(left) else 0
-        return _Part(left[0] - represented, left[1] - represented, 0, represented)
+        return _Part(
+            missing=left[0] - represented,
+            extra=left[1] - represented,
+            representation_only=represented,
+            compared=True,
+        )
 
     def _represented(self, places: list[int]) -> int:
         """Take away pairs of left rows that differ in representation only; how many."""
@@ -241,18 +251,21 @@ class Comparison:
         names = self.layout.names
         return tuple((names[place], count) for kind, place, count in counted if kind == difference)
 
-    def _write(self) -> tuple[tuple[Path, ...], ...]:
+    def _write(self, pairs: "_Part", loose: "_Part") -> tuple[tuple[Path, ...], ...]:
+        if not (pairs.changed or pairs.missing or pairs.extra or loose.missing or loose.extra):
+            return ()
         self.connection.execute(queries.RESULT)
-        self.connection.execute(queries.RESULT_CHANGED, [list(self.layout.names)])
+        if pairs.compared:
+            self.connection.execute(queries.RESULT_CHANGED, [list(self.layout.names)])
         for side in SIDES:
             source = self.backup if side == "backup" else self.current
-            if source is not None:
-                whole = self._whole_row(side, source.table)
-                self.connection.execute(queries.RESULT_ONE_SIDED[side], whole)
+            if source is None:
+                continue
+            whole = self._whole_row(side, source.table)
+            self.connection.execute(queries.RESULT_ONE_SIDED[side], whole)
+            if loose.compared:
                 self.connection.execute(queries.result_left(side), whole)
         size = self._count(queries.RESULT_BYTES)
-        if not size:
-            return ()
         share = max(1 << 20, self.memory_bytes // _SHARE)
         if size <= share:
             path = self.folder / "result.parquet"
@@ -291,7 +304,12 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    missing: int
-    extra: int
-    changed: int
-    representation_only: int
+    """What one of the two ways of comparing found; not `compared`: there was nothing to it."""
+
+    missing: int = 0
+    extra: int = 0
+    changed: int = 0
+    representation_only: int = 0
+    cells: tuple[tuple[str, int], ...] = ()
+    derived: tuple[tuple[str, int], ...] = ()
+    compared: bool = False

@@ -142,6 +142,8 @@ PAIR = (
     "WHERE b.v IS NULL OR c.v IS NULL OR b.v IS DISTINCT FROM c.v"
 )  # fmt: skip
 
+COUNT_PAIRS = "SELECT count(*) FROM pair"
+
 # Parameter: the role of every common column.
 CELL = (
     "CREATE TABLE cell AS SELECT k, key, i, role, backup, current FROM ("
