@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from rich.box import SIMPLE
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -83,7 +83,9 @@ def _console() -> Console:
 
 def _table(grid: Grid) -> Table:
     title = Text(printable(grid.title)) if grid.title else None
-    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False
+    )
     for position, name in enumerate(grid.header):
         cells = [row[position] for row in grid.rows if row[position]]
         numbers = bool(cells) and all(_is_number(cell) for cell in cells)

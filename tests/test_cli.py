@@ -203,18 +203,15 @@ RESULT = Result(
 def test_a_result_for_a_person_and_for_a_program(capsys: pytest.CaptureFixture[str]) -> None:
     assert Face().show(RESULT) == 1
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert [line for line in lines if line] == [
+    assert lines == [
         "WARNING: backup and current are swapped",
         "2 tables differ",
+        "",
         "Tables",
-        " table          rows",
-        " ─────────────────────",
-        " public.orders    12",
-        " [b]x\\x07          3",
-    ] or [line for line in lines if line][:3] == [
-        "WARNING: backup and current are swapped",
-        "2 tables differ",
-        "Tables",
+        "table           rows",
+        "────────────────────",
+        "public.orders     12",
+        "[b]x\\x07           3",
     ]
     assert Face(as_json=True).show(RESULT) == 1
     assert json.loads(capsys.readouterr().out) == {

@@ -4,7 +4,7 @@ import heapq
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from recovery.model import Step
 
@@ -46,6 +46,9 @@ def read_zone(text: str) -> tzinfo:
     try:
         return ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        if not available_timezones():
+            hint = "install tzdata, or write an offset such as +03:00"
+            raise BadTime(f"no zones such as '{text}' are known on this machine", hint) from error
         raise BadTime(f"unknown timezone '{text}'", "such as Europe/Moscow or +03:00") from error
 
 
