@@ -265,6 +265,24 @@ complaints:
             "(such as 2026-03-01T14:02:00+03:00)",
         ),
         (
+            HEAD + "timezone: +14:00\nsteps:\n- {id: 1, what: x, at: 9999-12-31}\n",
+            "s.yaml:4: step 1: '9999-12-31T00:00:00' is no time of a step: year 9999 "
+            "(such as 2026-03-01T14:02:00+03:00)",
+        ),
+        (HEAD + "steps:\n- {id: '', what: x}\n", "s.yaml:3: step 1 of the list: 'id' is empty"),
+        (
+            HEAD + "steps:\n- {id: null, what: x}\n",
+            "s.yaml:3: step 1 of the list: 'id' must be text, this is empty",
+        ),
+        (
+            HEAD + "steps:\n- {id: 1, what: ' '}\n",
+            "s.yaml:3: step 1: says nothing (give it 'what', or one of sql, edit, event)",
+        ),
+        (
+            '{"dbmend": "steps/1",\n"steps": [{"id": 1, "sql": "select \\ud800"}]}',
+            "s.yaml:2: the character U+D800 cannot be stored in a database",
+        ),
+        (
             HEAD + "steps:\n- {id: 1, id: 2, what: x}\n",
             "s.yaml:3: 'id' is given twice (first in line 3)",
         ),

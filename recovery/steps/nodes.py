@@ -146,7 +146,7 @@ class _Builder:
                 self.faults.append(
                     Fault(line, f"the alias *{event.anchor} is not read", "write the value out")
                 )
-                self._place(Scalar(line, "", False, line, False))
+                self._place(Scalar(line, f"*{event.anchor}", False, line, False))
             case ScalarEvent():
                 self._refuse_tag(event.tag, line)
                 literal = event.style == "|"
@@ -204,14 +204,14 @@ def add_entry(entries: list[Entry], entry: Entry, faults: list[Fault]) -> None:
     entries.append(entry)
 
 
-_FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
+FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 
 
 def forbidden(node: Node) -> Iterator[Fault]:
     """Characters that no database text can hold, wherever they are in the tree."""
     match node:
         case Scalar():
-            found = _FORBIDDEN.search(node.text)
+            found = FORBIDDEN.search(node.text)
             if found:
                 code = f"U+{ord(found.group()):04X}"
                 yield Fault(node.line, f"the character {code} cannot be stored in a database")

@@ -216,13 +216,15 @@ class _Reader:
 
     def _step(self, node: Fields, position: int) -> Step:
         identity = next((entry for entry in node.entries if entry.name == "id"), None)
-        named = identity is not None and isinstance(identity.value, Scalar)
-        label = identity.value.text if identity and isinstance(identity.value, Scalar) else ""
-        where = f"step {label}" if named and label else f"step {position} of the list"
+        value = identity.value if identity else None
+        label = value.text.strip() if isinstance(value, Scalar) and not value.is_null else ""
+        where = f"step {label}" if label else f"step {position} of the list"
         record = Record(node, where, self.faults)
         record.unknown(STEP_FIELDS)
         if identity is None:
             self.faults.add(node.line, f"{where}: 'id' is missing")
+        elif isinstance(value, Scalar) and not value.is_null and not label:
+            record.fault("id", "'id' is empty")
         span = self._at(record)
         transaction = record.choice("transaction", TRANSACTIONS) or "one"
         return Step(
@@ -247,7 +249,7 @@ class _Reader:
             line = max(record.line_of(name) for name in given)
             message = f"{record.where}: more than one action: {', '.join(given)}"
             self.faults.add(line, message, "make each a step of its own")
-        if not given and "what" not in record:
+        if not given and not record.text("what").strip():
             message = f"{record.where}: says nothing"
             self.faults.add(record.line, message, "give it 'what', or one of sql, edit, event")
         for name in given:

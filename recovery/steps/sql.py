@@ -4,13 +4,15 @@ import re
 
 import postgast
 
-from recovery.steps.nodes import Fault, Scalar
+from recovery.steps.nodes import FORBIDDEN, Fault, Scalar
 
 _META = re.compile(r"^[ \t]*\\\S*", re.MULTILINE)
 
 
 def check_sql(node: Scalar) -> Fault | None:
     """The first fault of the statements in `node`, with its line in the file."""
+    if FORBIDDEN.search(node.text):
+        return None  # said already, and nothing a parser could read
     try:
         statements = postgast.split(node.text, method="parser")
     except postgast.PgQueryError as error:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from recovery.model import Step
 
+YEARS = range(1970, 2200)
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?")
 _EXAMPLE = "such as 2026-03-01T14:02:00+03:00"
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -66,11 +67,12 @@ def read_span(text: str, zone: tzinfo | None) -> Span:
 
 def _parse(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text.upper().replace(" ", "T"))
+        moment = datetime.fromisoformat(text.upper().replace(" ", "T"))
     except (ValueError, OverflowError) as error:
-        raise BadTime(
-            f"'{text}' is no time: {error}", "such as 2026-03-01T14:02:00+03:00"
-        ) from error
+        raise BadTime(f"'{text}' is no time: {error}", _EXAMPLE) from error
+    if moment.year not in YEARS:
+        raise BadTime(f"'{text}' is no time of a step: year {moment.year}", _EXAMPLE)
+    return moment
 
 
 def _moment(text: str, zone: tzinfo | None) -> Span:
