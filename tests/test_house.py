@@ -19,14 +19,15 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("cli", "recovery", "repair_rules", "diffing")
 # compression came with 3.14; before that a backport is imported in its place.
 STDLIB = sys.stdlib_module_names | {"compression"}
-NOT_OURS = {".git", ".venv", "dist", "third_party"}
+NOT_OURS = {"dist", "third_party"}
 
 
 def tracked(pattern: str) -> Iterator[Path]:
     """Files of the checkout, found without git: a bare machine has none."""
     for path in sorted(ROOT.rglob(pattern)):
         parts = path.relative_to(ROOT).parts
-        hidden = any(part.endswith(("_cache", "__pycache__", ".egg-info")) for part in parts)
+        hidden = parts[0].startswith(".") and parts[0] not in {".ci", ".gitignore"}
+        hidden = hidden or "__pycache__" in parts
         if path.is_file() and not hidden and parts[0] not in NOT_OURS:
             yield path
 
