@@ -18,7 +18,7 @@ import psycopg
 from diffing import queries
 from diffing.layout import Layout, lay_out
 from diffing.model import Ledger, Sides, State, Status, Table, TableDiff
-from diffing.pairing import Comparison, Found, Input, NotCompared, scratch
+from diffing.pairing import Comparison, Export, Found, Input, NotCompared, export, scratch
 from diffing.schemas import compare_schemas
 
 
@@ -127,10 +127,7 @@ def _compare_table(
     except OSError as error:
         return _not_compared(pair, layout, _reason(error), Sides())
     try:
-        with scratch(folder, options.memory_bytes, options.threads) as connection:
-            found = Comparison(
-                connection, folder, layout, options.memory_bytes, pair.backup, pair.current
-            ).run()
+        found = _find(export(folder, layout, pair.backup, pair.current), options)
         _keep(pair.name, found, facts)
     except NotCompared as refusal:
         return _not_compared(pair, layout, refusal.why, refusal.rows)
@@ -139,6 +136,13 @@ def _compare_table(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return _entry(pair, layout, found, ignored)
+
+
+def _find(exported: Export, options: Options) -> Found:
+    if exported.same_bytes():
+        return Found(rows=exported.rows, same=exported.rows.backup)
+    with scratch(exported.folder, options.memory_bytes, options.threads) as connection:
+        return Comparison(connection, exported, options.memory_bytes).run()
 
 
 def _unloaded(pair: _Pair) -> str:

@@ -34,6 +34,9 @@ class Layout:
     current_rest: tuple[str, ...]
     unique: bool  # a unique constraint over the key held on every side that has the table
 
+    def rest(self, side: Literal["backup", "current"]) -> tuple[str, ...]:
+        return self.backup_rest if side == "backup" else self.current_rest
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.common)

@@ -6,6 +6,7 @@ canonical text.
 """
 
 import csv
+import filecmp
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from diffing.queries import SIDES, Side
 
 _LINE_BYTES = (8 << 20, 64 << 20, 512 << 20, 2 << 30)
 _BATCH = 10_000
+_NONE = Sides()
 # Of the memory, the part that one share of the result may take: sorting takes several copies.
 _SHARE = 16
 
@@ -48,15 +50,54 @@ class Found:
 
     rows: Sides
     same: int
-    changed: int
-    missing: int
-    extra: int
-    representation_only: int
-    cells: tuple[tuple[str, int], ...]
-    derived: tuple[tuple[str, int], ...]
-    shared_keys: Sides
-    null_keys: Sides
-    result: tuple[tuple[Path, ...], ...]  # Parquet files, in the order in which they belong
+    changed: int = 0
+    missing: int = 0
+    extra: int = 0
+    representation_only: int = 0
+    cells: tuple[tuple[str, int], ...] = ()
+    derived: tuple[tuple[str, int], ...] = ()
+    shared_keys: Sides = _NONE
+    null_keys: Sides = _NONE
+    result: tuple[tuple[Path, ...], ...] = ()  # Parquet files, in the order in which they belong
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """The rows of both sides as files in `folder`. A side that is None has no such table."""
+
+    folder: Path
+    layout: Layout
+    backup: Input | None
+    current: Input | None
+    rows: Sides
+
+    def path(self, side: Side) -> Path:
+        return self.folder / (side + ".csv")
+
+    def same_bytes(self) -> bool:
+        """Both sides wrote the same rows in the same order, and their keys need no counting.
+
+        Equal texts are equal values of any type, so there is nothing left to find.
+        """
+        if self.backup is None or self.current is None:
+            return False
+        layout = self.layout
+        if layout.backup_rest or layout.current_rest or self.rows.backup != self.rows.current:
+            return False
+        if layout.key.columns and not layout.unique:
+            return False
+        return filecmp.cmp(self.path("backup"), self.path("current"), shallow=False)
+
+
+def export(folder: Path, layout: Layout, backup: Input | None, current: Input | None) -> Export:
+    """Write both sides out. Raises whatever the states raise."""
+    counts: dict[Side, int] = {}
+    for side in SIDES:
+        source = backup if side == "backup" else current
+        columns = (*layout.names, *layout.rest(side))
+        path = folder / (side + ".csv")
+        counts[side] = source.state.export(source.table, columns, path) if source else 0
+    return Export(folder, layout, backup, current, Sides(counts["backup"], counts["current"]))
 
 
 @contextmanager
@@ -82,14 +123,11 @@ def scratch(folder: Path, memory_bytes: int, threads: int) -> Iterator[duckdb.Du
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One table pair. A side that is None has no such table."""
+    """One table pair, written out already, in a scratch database of its own."""
 
     connection: duckdb.DuckDBPyConnection
-    folder: Path
-    layout: Layout
+    export: Export
     memory_bytes: int
-    backup: Input | None
-    current: Input | None
 
     def run(self) -> Found:
         """Compare, and leave the divergences in the files of `Found.result`.
@@ -97,7 +135,9 @@ class Comparison:
         Raises NotCompared when what was read is not what was written, and whatever the states,
         DuckDB or the file system raise.
         """
-        rows = Sides(self._read("backup", self.backup), self._read("current", self.current))
+        rows = self.export.rows
+        self._read("backup", self.export.backup)
+        self._read("current", self.export.current)
         self._check_counts(rows)
         self._canonical_keys()
         shared, nulls = self._duplicates()
@@ -117,19 +157,17 @@ class Comparison:
             result=self._write(pairs, loose),
         )
 
-    def _read(self, side: Side, source: Input | None) -> int:
+    @property
+    def layout(self) -> Layout:
+        return self.export.layout
+
+    def _read(self, side: Side, source: Input | None) -> None:
         if source is None:
             self.connection.execute(queries.no_rows(side))
-            return 0
-        path = self.folder / (side + ".csv")
-        rest = self._rest(side)
-        try:
-            columns = (*self.layout.names, *rest)
-            count = source.state.export(source.table, columns, path)
-            self._read_file(side, len(rest), path)
-        finally:
-            path.unlink(missing_ok=True)
-        return count
+            return
+        path = self.export.path(side)
+        self._read_file(side, len(self.layout.rest(side)), path)
+        path.unlink()
 
     def _read_file(self, side: Side, rest: int, path: Path) -> None:
         common, key = len(self.layout.common), self.layout.key_positions
@@ -170,7 +208,7 @@ class Comparison:
         self, texts: str, forms: Sequence[Form], parameters: Sequence[list[int] | list[str]]
     ) -> None:
         """Learn the canonical text of every (position, text) that the query names."""
-        path = self.folder / "canon.csv"
+        path = self.export.folder / "canon.csv"
         longest = 0
         try:
             asked = self.connection.execute(texts, list(parameters))
@@ -258,7 +296,7 @@ class Comparison:
         if pairs.compared:
             self.connection.execute(queries.RESULT_CHANGED, [list(self.layout.names)])
         for side in SIDES:
-            source = self.backup if side == "backup" else self.current
+            source = self.export.backup if side == "backup" else self.export.current
             if source is None:
                 continue
             whole = self._whole_row(side, source.table)
@@ -268,13 +306,13 @@ class Comparison:
         size = self._count(queries.RESULT_BYTES)
         share = max(1 << 20, self.memory_bytes // _SHARE)
         if size <= share:
-            path = self.folder / "result.parquet"
+            path = self.export.folder / "result.parquet"
             self.connection.execute(queries.WRITE_RESULT, [str(path)])
             return ((path,),)
         return self._write_shares(share)
 
     def _write_shares(self, share: int) -> tuple[tuple[Path, ...], ...]:
-        folder = self.folder / "shares"
+        folder = self.export.folder / "shares"
         self.connection.execute(queries.SHARES, [share])
         for setting in queries.SHARE_SETTINGS:
             self.connection.execute(setting)
@@ -286,12 +324,11 @@ class Comparison:
 
     def _whole_row(self, side: Side, table: Table) -> list[list[str] | list[int]]:
         """A row as a person wrote the table: labels in its own order, and where each value is."""
-        places = {name: n for n, name in enumerate((*self.layout.names, *self._rest(side)), 1)}
+        places = {
+            name: n for n, name in enumerate((*self.layout.names, *self.layout.rest(side)), 1)
+        }
         names = [column.name for column in table.columns]
         return [[queries.label(name) for name in names], [places[name] for name in names]]
-
-    def _rest(self, side: Side) -> tuple[str, ...]:
-        return self.layout.backup_rest if side == "backup" else self.layout.current_rest
 
     def _one(self, statement: str) -> tuple[int, ...]:
         row = self.connection.execute(statement).fetchone()

@@ -64,7 +64,9 @@ class Sides_:
 def sides(scratch: "Cluster", database: str, tmp_path: "Path") -> "Iterator[Sides_]":
     other = database + "_current"
     scratch.create(other)
-    yield Sides_(scratch, (database, other), tmp_path)
+    both = Sides_(scratch, (database, other), tmp_path)
+    yield both
+    both.facts.close()
     scratch.drop(other)
 
 

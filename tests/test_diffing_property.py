@@ -210,7 +210,7 @@ def engine(
     return entry, found
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables())
 def test_engine_and_slow_reading_agree(case: tuple[Table, list[Row], list[Row]]):
     table, backup, current = case
