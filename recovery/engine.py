@@ -19,7 +19,8 @@ from pathlib import Path
 from psycopg import sql
 
 from diffing.documents import write_parquet
-from diffing.engine import Options, compare as compare_states
+from diffing.engine import Options
+from diffing.engine import compare as compare_states
 from diffing.model import Ledger, parts
 from recovery import doubts, summary
 from recovery.bench import LOAD, SIDES, WARNINGS, Bench
@@ -36,7 +37,8 @@ from recovery.case.serial import (
 from recovery.case.stages import STAGES
 from recovery.case.world import Inputs, World
 from recovery.depth import Legitimate, Taken, table_depths
-from recovery.localize.locate import BASE, MOVED, Given, locate as locate_faults
+from recovery.localize.locate import BASE, MOVED, Given
+from recovery.localize.locate import locate as locate_faults
 from recovery.model import (
     Assessment,
     EngineError,
@@ -44,16 +46,14 @@ from recovery.model import (
     Exit,
     History,
     Plan,
-    Preparation,
     Problem,
-    Replay,
-    Trial,
 )
 from recovery.plan import Catalog, make_plan
 from recovery.rehearse import rehearse as rehearse_script
 from recovery.replay.history import history
 from recovery.replay.identity import Identities, feeds
-from recovery.replay.run import Ground, prepare_ground, replay as replay_history
+from recovery.replay.run import Ground, Laboratory, prepare_ground
+from recovery.replay.run import replay as replay_history
 from recovery.reports.document import Case, depth_document
 from recovery.reports.page import html
 from recovery.script.context import ScriptContext
@@ -252,7 +252,7 @@ def _locate(bench: Bench) -> None:
             summary.read_replay(bench.case.read_document("replay.json", "replay")),
             _ledger(bench),
             bench.facts,
-            _trial(ground),
+            Laboratory(ground),
             lambda table, column, value: _never_held(bench, table, column, value),
             bench.world.progress,
         )
@@ -276,13 +276,6 @@ def _locate(bench: Bench) -> None:
         bench.warnings,
     )
     bench.case.write_document("assessment.json", "assessment", assessment_json(assessment))
-
-
-def _trial(ground: Ground) -> Trial:
-    def run(steps: History, name: str, preparation: Preparation | None = None) -> Replay | None:
-        return replay_history(ground, steps, name, preparation=preparation)
-
-    return run
 
 
 def _never_held(bench: Bench, table: str, column: str, value: str) -> bool:

@@ -197,13 +197,34 @@ class Replay:
     blind: frozenset[str] = frozenset()  # tables truncated in the run: rows not captured
 
 
-class Trial(Protocol):
-    """Runs a history on a fresh clone of the backup; its effects become those of `run` in the
-    case database. None: the preparation was refused by a constraint."""
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Another text for one statement of an act: tried for a moment, then taken back. `returning`
+    are the key columns of `table` and then `columns`, as text."""
 
-    def __call__(
+    id: str
+    act: str
+    place: int
+    statement: str
+    table: str
+    columns: tuple[str, ...]
+
+
+class Laboratory(Protocol):
+    """Where histories are tried, on clones of the backup; what they do is found in the case
+    database afterwards."""
+
+    def run(
         self, history: History, run: str, preparation: Preparation | None = None
-    ) -> Replay | None: ...
+    ) -> Replay | None:
+        """Replay; the effects become those of `run`. None: a constraint refused the preparation."""
+        ...
+
+    def sketch(self, history: History, variants: tuple[Variant, ...]) -> None:
+        """Replay once, and at each act try its variants, one by one, taking each back. What they
+        would have written becomes the relation `sketch` (variant, table, key, column, value);
+        column '' is a row that would have been deleted."""
+        ...
 
 
 # --- faults, labels, grades ---------------------------------------------------------------------

@@ -2,9 +2,9 @@
 the history without the step; whether a narrower statement was intended is the first question.
 """
 
+from diffing.model import Schema
 from recovery.localize.candidate import Candidate, with_statements
 from recovery.localize.statement import injective_columns, targets
-from diffing.model import Schema
 from recovery.model import Act, FaultClass, History
 
 
@@ -20,5 +20,6 @@ def candidate(act: Act, history: History, schema: Schema) -> Candidate:
         with_statements(history, act.id, ()),
         0.0,
         aims,
+        0,
         lines[0] if len(lines) == 1 else frozenset(),
     )

@@ -19,6 +19,7 @@ class Candidate:
     target: History
     bits: float
     targets: tuple[Target, ...]
+    place: int = 0  # which of the step's statements
     injective: frozenset[str] = frozenset()  # columns the faulty statement maps one to one
 
 
@@ -27,9 +28,3 @@ def with_statements(history: History, step: str, statements: tuple[str, ...]) ->
     if not statements:
         return tuple(act for act in history if act.id != step)
     return tuple(replace(act, statements=statements) if act.id == step else act for act in history)
-
-
-def until(history: History, step: str) -> History:
-    """The history up to and with this step."""
-    place = next(place for place, act in enumerate(history) if act.id == step)
-    return history[: place + 1]

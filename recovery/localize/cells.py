@@ -75,7 +75,7 @@ LEFT JOIN net f ON f.run = $faulty AND f."table" = u."table" AND f.key = u.key
 """
 
 _UNSTABLE = """
-CREATE OR REPLACE TABLE unstable AS
+CREATE OR REPLACE TEMP TABLE unstable AS
 SELECT DISTINCT "table", "column" FROM (
     SELECT a."table", a."column" FROM effect a JOIN effect b
       ON b.run = $moved AND b.step = a.step AND b."table" = a."table" AND b.key = a.key

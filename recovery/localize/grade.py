@@ -20,6 +20,10 @@ _MACROS = (
     "CREATE OR REPLACE TEMP MACRO moment(x) AS epoch_us(try_cast(left(x, 26) AS TIMESTAMP))",
     "CREATE OR REPLACE TEMP MACRO agrees(c, f, unstable) AS c IS NOT DISTINCT FROM f OR"
     f" (unstable AND abs(moment(c) - moment(f)) <= {_TOLERANCE_SECONDS * 1_000_000})",
+    # Names and values of one row, in column order, as compact JSON.
+    "CREATE OR REPLACE TEMP MACRO row_json(names, texts) AS '{' || list_aggregate(list_transform("
+    "list_zip(names, texts), lambda p: to_json(p[1])::VARCHAR || ':' ||"
+    " coalesce(to_json(p[2])::VARCHAR, 'null')), 'string_agg', ',') || '}'",
 )
 
 # Tables that only triggers write, and only by appending: a record of what happened. The record
@@ -44,11 +48,16 @@ WITH told AS (
                IS NOT DISTINCT FROM c.t AS timeless
     FROM cell c
     LEFT JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
-    LEFT JOIN faulty_up up USING ("table", key, "column")
-    LEFT JOIN faulty_down down USING ("table", key, "column")
-    LEFT JOIN target_up tup USING ("table", key, "column")
-    LEFT JOIN target_down tdown USING ("table", key, "column")
-    LEFT JOIN target_early early USING ("table", key, "column")
+    LEFT JOIN faulty_up up ON up."table" = c."table" AND up.key = c.key
+         AND up."column" = c."column"
+    LEFT JOIN faulty_down down ON down."table" = c."table" AND down.key = c.key
+         AND down."column" = c."column"
+    LEFT JOIN target_up tup ON tup."table" = c."table" AND tup.key = c.key
+         AND tup."column" = c."column"
+    LEFT JOIN target_down tdown ON tdown."table" = c."table" AND tdown.key = c.key
+         AND tdown."column" = c."column"
+    LEFT JOIN target_early early ON early."table" = c."table" AND early.key = c.key
+         AND early."column" = c."column"
     WHERE c.t_row AND c.f_row AND c.c_row AND c.f IS DISTINCT FROM c.t
       AND c."table" NOT IN (SELECT "table" FROM record))
 SELECT *, agrees(c, f, unstable) AS explained,
@@ -101,7 +110,7 @@ _ROWS = """
 INSERT INTO damage
 WITH image AS (
     SELECT n."table", n.key, n.run,
-           json_group_object(n."column", n.final ORDER BY l.position)::VARCHAR AS row
+           row_json(list(n."column" ORDER BY l.position), list(n.final ORDER BY l.position)) AS row
     FROM net n JOIN layout l ON l."table" = n."table" AND l."column" = n."column"
     WHERE n."column" <> '' GROUP BY ALL),
 gone AS (
@@ -142,9 +151,8 @@ WITH base AS (
     SELECT r."table", r.key, j.key AS "column", json_extract_string(j.value, '$') AS value
     FROM row r, json_each(r.missing_image) j
     WHERE r.t AND NOT r.f AND NOT r.c AND r.b AND r.missing_image IS NOT NULL)
-SELECT base."table", base.key, json_group_object(base."column",
-       CASE WHEN n.key IS NOT NULL THEN n.final ELSE base.value END ORDER BY l.position)::VARCHAR
-       AS row
+SELECT base."table", base.key, row_json(list(base."column" ORDER BY l.position), list(
+       CASE WHEN n.key IS NOT NULL THEN n.final ELSE base.value END ORDER BY l.position)) AS row
 FROM base
 JOIN layout l ON l."table" = base."table" AND l."column" = base."column"
 LEFT JOIN net n ON n.run = $target AND n."table" = base."table" AND n.key = base.key

@@ -14,7 +14,12 @@ import duckdb
 from diffing.model import Ledger, Schema, Status
 from recovery.localize import grade as grading
 from recovery.localize import whatif
-from recovery.localize.cells import final_values, lay_side_by_side, name_columns
+from recovery.localize.cells import (
+    final_values,
+    lay_side_by_side,
+    learn_unstable,
+    name_columns,
+)
 from recovery.localize.score import ACCEPT
 from recovery.localize.search import Found, Search, find_faults
 from recovery.localize.statement import targets
@@ -29,13 +34,13 @@ from recovery.model import (
     FaultClass,
     History,
     Label,
+    Laboratory,
     Outcome,
     Preparation,
     Progress,
     Question,
     Replay,
     StepLog,
-    Trial,
 )
 
 BASE = "log"
@@ -53,7 +58,7 @@ class Given:
     base: Replay
     ledger: Ledger
     facts: duckdb.DuckDBPyConnection
-    trial: Trial
+    laboratory: Laboratory
     rarely: Callable[[str, str, str], bool]
     progress: Progress
 
@@ -84,11 +89,12 @@ def locate(given: Given) -> Located:
     facts = given.facts
     facts.execute("DELETE FROM damage")
     name_columns(facts, given.schema)
-    search = Search(given.log, given.schema, facts, given.trial, given.base, given.progress)
+    learn_unstable(facts, BASE, MOVED)
+    search = Search(given.log, given.schema, facts, given.laboratory, given.base, given.progress)
     found = find_faults(search, given.history)
     faulty, target = _histories(given.history, found)
-    given.trial(faulty, "faulty")
-    given.trial(target, "target")
+    given.laboratory.run(faulty, "faulty")
+    given.laboratory.run(target, "target")
     faults = tuple(
         _grade(given, one, f"F{number}", faulty, target) for number, one in enumerate(found, 1)
     )
@@ -175,7 +181,7 @@ def _holding(target: History, faulty: History, step: str) -> History:
 def _what_if(given: Given, history: History, run: str, preparation: Preparation | None) -> None:
     """The final values of a what-if run, as a relation of its name; empty when the data could
     not be moved (nothing is told apart then)."""
-    replay = given.trial(history, run, preparation) if preparation else None
+    replay = given.laboratory.run(history, run, preparation) if preparation else None
     final_values(given.facts, run if replay is not None else "", run)
 
 
@@ -187,7 +193,7 @@ def _early(given: Given, step: str, target: History) -> None:
         final_values(facts, "target", "target_early")
         return
     history = _holding(target, given.history, step)
-    if given.trial(history, "target_early", preparation) is not None:
+    if given.laboratory.run(history, "target_early", preparation) is not None:
         final_values(facts, "target_early", "target_early")
         return
     # The edits could not be made that early: nothing is known about the order, so no cell agrees.

@@ -7,6 +7,7 @@ executed: UPDATE t SET a = a * 1.10
 import math
 from collections.abc import Iterator
 
+from diffing.model import Schema
 from recovery.localize.candidate import Candidate, with_statements
 from recovery.localize.statement import (
     injective_columns,
@@ -14,7 +15,6 @@ from recovery.localize.statement import (
     without_each_condition,
     without_where,
 )
-from diffing.model import Schema
 from recovery.model import Act, FaultClass, History
 
 
@@ -31,6 +31,7 @@ def candidates(act: Act, history: History, schema: Schema) -> Iterator[Candidate
                 history,
                 bits + math.log2(max(len(history), 2)) + 3,
                 targets(executed, schema),
+                place,
                 injective_columns(executed),
             )
 

@@ -5,21 +5,21 @@ the divergences they explain; then the steps that the customer suspects and that
 log says.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import duckdb
 
 from diffing.model import Schema
-from recovery.localize import as_described, missing_where, wrong_value
-from recovery.localize.candidate import Candidate, until, with_statements
+from recovery.localize import as_described
+from recovery.localize.candidate import Candidate
 from recovery.localize.cells import final_values, lay_side_by_side
 from recovery.localize.score import Score, score
-from recovery.localize.statement import constants, targets
-from recovery.model import Act, FaultClass, History, Progress, Replay, Step, StepLog, Trial
+from recovery.localize.sketch import worth_trying
+from recovery.localize.statement import targets
+from recovery.model import History, Laboratory, Progress, Replay, Step, StepLog
 
 FAULTS_MAX = 3
-_OBSERVED_MAX = 2000  # cells read to infer a constant; the trial then judges all of them
 _ROWS_MIN = 3  # a constant is inferred from so many rows at least, unless the step is suspect
 
 
@@ -39,7 +39,7 @@ class Search:
     log: StepLog
     schema: Schema
     facts: duckdb.DuckDBPyConnection
-    trial: Trial
+    laboratory: Laboratory
     base: Replay
     progress: Progress
 
@@ -50,7 +50,7 @@ class Search:
 def find_faults(search: Search, history: History) -> tuple[Found, ...]:
     """Faults in the order in which they were found; each explains what the ones before left."""
     found: list[Found] = []
-    faulty, target = history, history
+    faulty = history
     run = search.base.run
     while len(found) < FAULTS_MAX:
         best = _best(search, faulty, run, {one.candidate.step for one in found})
@@ -59,7 +59,7 @@ def find_faults(search: Search, history: History) -> tuple[Found, ...]:
         found.append(best)
         faulty = best.candidate.faulty
         run = f"fault-{len(found)}"
-        search.trial(faulty, run)
+        search.laboratory.run(faulty, run)
     for step in search.log.steps:
         if step.suspect and all(one.candidate.step != step.id for one in found):
             described = _suspected(search, step, faulty)
@@ -72,7 +72,7 @@ def _best(search: Search, history: History, run: str, taken: set[str]) -> Found 
     tried: list[tuple[Candidate, Score]] = []
     for candidate in _proposals(search, history, run, taken):
         search.progress.advance()
-        replay = search.trial(candidate.faulty, "trial")
+        replay = search.laboratory.run(candidate.faulty, "trial")
         if replay is None:
             continue
         lay_side_by_side(search.facts, target=run, faulty="trial", fault_step=candidate.step)
@@ -97,8 +97,8 @@ def _suspected(search: Search, step: Step, history: History) -> Found | None:
     if not act.statements:
         return None
     candidate = as_described.candidate(act, history, search.schema)
-    search.trial(candidate.faulty, "trial")
-    search.trial(candidate.target, "without")
+    search.laboratory.run(candidate.faulty, "trial")
+    search.laboratory.run(candidate.target, "without")
     lay_side_by_side(search.facts, target="without", faulty="trial", fault_step=step.id)
     judged = score(search.facts, 0.0, suspect=True, rows_agree=False)
     return Found(candidate, judged, ()) if judged.hits > judged.misses else None
@@ -106,7 +106,9 @@ def _suspected(search: Search, step: Step, history: History) -> Found | None:
 
 def _proposals(search: Search, history: History, run: str, taken: set[str]) -> Iterator[Candidate]:
     """Hypotheses for steps with unexplained divergences where they aim."""
-    final_values(search.facts, run, "finals")
+    final_values(search.facts, run, "left_behind")
+    acts = []
+    doubtful = set()
     for act in history:
         step = search.step(act.id)
         if step.describes == "executed" or act.id in taken:
@@ -117,17 +119,27 @@ def _proposals(search: Search, history: History, run: str, taken: set[str]) -> I
             for target in targets(statement, search.schema)
             if target.op != "insert"
         ]
-        if not any(_residue(search.facts, one.table, one.columns) for one in aimed):
-            continue
-        yield from missing_where.candidates(act, history, search.schema)
-        yield from _wrong_values(search, step, act, history)
+        if any(_residue(search.facts, one.table, one.columns) for one in aimed):
+            acts.append(act)
+            if _unexpected(search, step, run):
+                doubtful.add(act.id)
+    yield from worth_trying(
+        tuple(acts),
+        history,
+        search.schema,
+        search.facts,
+        search.laboratory,
+        run=run,
+        wrong_values=frozenset(doubtful),
+    )
 
 
 def _residue(facts: duckdb.DuckDBPyConnection, table: str, columns: frozenset[str]) -> bool:
     """Does anything differ there that the run does not predict?"""
     row = facts.execute(
         """SELECT count(*) FROM divergence d
-        LEFT JOIN finals f ON f."table" = d."table" AND f.key = d.key AND f."column" = d."column"
+        LEFT JOIN left_behind f
+          ON f."table" = d."table" AND f.key = d.key AND f."column" = d."column"
         WHERE d."table" = ?
           AND (d.kind = 'missing' AND len(?::VARCHAR[]) = 0
                OR d.kind = 'changed' AND list_contains(?::VARCHAR[], d."column")
@@ -138,77 +150,24 @@ def _residue(facts: duckdb.DuckDBPyConnection, table: str, columns: frozenset[st
     return int(row[0]) > 0
 
 
-def _wrong_values(search: Search, step: Step, act: Act, history: History) -> Iterator[Candidate]:
-    for place, statement in enumerate(act.statements):
-        for constant in constants(statement):
-            if not _unexpected(search, step, act):
-                return
-            seen = [
-                _probe_run(search, act, history, place, constant, value)
-                for value in (wrong_value.PROBES if constant.number else ("1", "2"))
-            ]
-            if not all(seen):
-                continue
-            observations = _observations(search.facts, act.id)
-            value = wrong_value.inferred(constant, observations)
-            if value is not None and value != constant.text:
-                yield wrong_value.candidate(act, place, constant, value, history, search.schema)
-
-
-def _unexpected(search: Search, step: Step, act: Act) -> bool:
+def _unexpected(search: Search, step: Step, run: str) -> bool:
     """Most of the cells that this step wrote last hold something else than it should have left."""
     row = search.facts.execute(
         """WITH last AS (
             SELECT "table", key, "column", last(new ORDER BY ordinal) AS value,
                    last(step ORDER BY ordinal) AS step
-            FROM effect WHERE run = 'log' AND "column" <> '' AND op = 'update' GROUP BY ALL)
+            FROM effect WHERE run = ? AND "column" <> '' AND op = 'update' GROUP BY ALL)
         SELECT count(*) FILTER (d.key IS NOT NULL AND d.current IS DISTINCT FROM l.value), count(*)
         FROM last l
         LEFT JOIN unstable u ON u."table" = l."table" AND u."column" = l."column"
         LEFT JOIN divergence d ON d.kind = 'changed' AND d."table" = l."table" AND d.key = l.key
              AND d."column" = l."column"
         WHERE l.step = ? AND u."column" IS NULL""",
-        [act.id],
+        [run, step.id],
     ).fetchone()
     assert row is not None
     unexpected, written = int(row[0]), int(row[1])
     return unexpected * 2 >= written and unexpected >= (1 if step.suspect else _ROWS_MIN)
-
-
-def _probe_run(
-    search: Search,
-    act: Act,
-    history: History,
-    place: int,
-    constant: wrong_value.Constant,
-    value: str,
-) -> bool:
-    run = f"probe-{value}"
-    probed = with_statements(history, act.id, wrong_value.probe(act, place, constant, value))
-    replay = search.trial(until(probed, act.id), run)
-    return replay is not None and replay.outcomes[-1].effects > 0
-
-
-def _observations(facts: duckdb.DuckDBPyConnection, step: str) -> Sequence[wrong_value.Observation]:
-    """Cells that the step writes, under both probes, beside the current state."""
-    first, second = (f"probe-{value}" for value in wrong_value.PROBES)
-    rows = facts.execute(
-        """WITH probe AS (
-            SELECT run, "table", key, "column", last(new ORDER BY ordinal) AS value
-            FROM effect WHERE step = $step AND op = 'update' AND run IN ($first, $second)
-            GROUP BY ALL)
-        SELECT a.value, b.value, d.current
-        FROM probe a
-        JOIN probe b ON b.run = $second AND b."table" = a."table" AND b.key = a.key
-         AND b."column" = a."column"
-        JOIN divergence d ON d.kind = 'changed' AND d."table" = a."table" AND d.key = a.key
-         AND d."column" = a."column"
-        LEFT JOIN unstable u ON u."table" = a."table" AND u."column" = a."column"
-        WHERE a.run = $first AND u."column" IS NULL AND a.value IS DISTINCT FROM b.value
-        ORDER BY a."table", a.key, a."column" LIMIT $most""",
-        {"step": step, "first": first, "second": second, "most": _OBSERVED_MAX},
-    ).fetchall()
-    return [wrong_value.Observation(*row) for row in rows]
 
 
 def _rows_agree(step: Step, faulty: Replay, base: Replay) -> bool:
@@ -219,6 +178,3 @@ def _rows_agree(step: Step, faulty: Replay, base: Replay) -> bool:
         return next((one.rows for one in replay.outcomes if one.step == step.id), None)
 
     return step.rows is not None and rows(faulty) == step.rows != rows(base)
-
-
-__all__ = ["FaultClass", "Found", "Search", "find_faults"]

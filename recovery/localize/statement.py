@@ -10,6 +10,7 @@ from typing import Literal
 
 import postgast
 from postgast import pg_query_pb2 as ast
+from psycopg import sql
 
 from diffing.model import Schema, qualified
 
@@ -77,6 +78,22 @@ def without_each_condition(text: str) -> Iterator[tuple[str, str]]:
             last.CopyFrom(conditions[0])
             changed.where_clause.CopyFrom(last)
         yield dropped, postgast.deparse(tree)
+
+
+def returning(text: str, columns: tuple[str, ...]) -> str:
+    """The UPDATE or DELETE, telling these columns of the rows it writes, each as text."""
+    tree = postgast.parse(text)
+    statement = _changing(tree)
+    assert statement is not None
+    statement.ClearField("returning_clause")
+    name = statement.relation.alias.aliasname or statement.relation.relname
+    shown = sql.SQL(", ").join(
+        sql.SQL("CASE WHEN {0} IS NOT NULL THEN pg_catalog.concat({0}) END").format(
+            sql.Identifier(name, column)
+        )
+        for column in columns
+    )
+    return f"{postgast.deparse(tree)} RETURNING {shown.as_string(None)}"
 
 
 def constants(text: str) -> tuple[Constant, ...]:

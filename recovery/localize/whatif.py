@@ -6,9 +6,9 @@ tells former values apart. And under a partial log, undocumented edits may have 
 faulty step or after it: the target is computed for both, and where they differ it is not known.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-import json
 
 import duckdb
 from psycopg import sql

@@ -11,7 +11,7 @@ tried for real.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation, localcontext
 
@@ -66,14 +66,14 @@ def candidate(
         history,
         3.4 * len(value) + math.log2(max(len(history), 2)) + 3,
         targets(executed, schema),
+        place,
         injective_columns(executed),
     )
 
 
-def probe(act: Act, place: int, constant: Constant, value: str) -> tuple[str, ...]:
-    """The step's statements with a probe in the place of the constant."""
-    probed = with_constant(act.statements[place], constant, value)
-    return (*act.statements[:place], probed, *act.statements[place + 1 :])
+def probed(statement: str, constant: Constant, value: str) -> str:
+    """The statement with a probe in the place of the constant."""
+    return with_constant(statement, constant, value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,15 @@ rows in bulk; memory stays bounded by one row image.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import duckdb
 
 from diffing.model import Schema, Table
+from recovery.model import Variant
 from recovery.replay.capture import Change, Image, Marker, Truncated
 
 Row = Mapping[str, str | None]
@@ -20,6 +23,18 @@ INSERT INTO effect SELECT * FROM read_csv(?, header = false, auto_detect = false
     max_line_size = 1073741824, buffer_size = 1073741824, columns = {
     'run': 'VARCHAR', 'step': 'VARCHAR', 'ordinal': 'BIGINT', 'table': 'VARCHAR', 'key': 'VARCHAR',
     'op': 'VARCHAR', 'column': 'VARCHAR', 'old': 'VARCHAR', 'new': 'VARCHAR'})
+"""
+
+_SKETCH = """
+CREATE OR REPLACE TEMP TABLE sketch (
+    variant VARCHAR, "table" VARCHAR, key VARCHAR, "column" VARCHAR, value VARCHAR)
+"""
+_LOAD_SKETCH = """
+INSERT INTO sketch SELECT * FROM read_csv(?, header = false, auto_detect = false, delim = ',',
+    quote = '"', escape = '"', nullstr = '', allow_quoted_nulls = false, parallel = false,
+    max_line_size = 1073741824, buffer_size = 1073741824, columns = {
+    'variant': 'VARCHAR', 'table': 'VARCHAR', 'key': 'VARCHAR', 'column': 'VARCHAR',
+    'value': 'VARCHAR'})
 """
 
 
@@ -50,6 +65,46 @@ def store(
     finally:
         path.unlink(missing_ok=True)
     return tally
+
+
+class Sketch:
+    """Writes the relation `sketch`: what variants would have written, cell by cell."""
+
+    def __init__(self, facts: duckdb.DuckDBPyConnection, schema: Schema, workspace: Path) -> None:
+        self._facts = facts
+        self._schema = schema
+        self._path = workspace / "sketch.csv"
+
+    def __enter__(self) -> Self:
+        self._file = self._path.open("w", encoding="utf-8", newline="")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        try:
+            if error is None:
+                self._facts.execute(_SKETCH)
+                if self._path.stat().st_size:
+                    self._facts.execute(_LOAD_SKETCH, [str(self._path)])
+        finally:
+            self._path.unlink(missing_ok=True)
+
+    def note(self, variant: Variant, rows: Sequence[tuple[object, ...]]) -> None:
+        table = self._schema.table(variant.table)
+        names = (*table.key.columns, *variant.columns)
+        for row in rows:
+            told = {
+                name: None if value is None else str(value)
+                for name, value in zip(names, row, strict=True)
+            }
+            key = key_of(table, told)
+            for column in variant.columns or ("",):
+                self._file.write(_line(variant.id, table.name, key, column, told.get(column)))
 
 
 def key_of(table: Table, row: Row) -> str:

@@ -6,11 +6,12 @@ state (marked as undocumented) and is tried again.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 import psycopg
@@ -25,6 +26,7 @@ from recovery.model import (
     Progress,
     Replay,
     StepOutcome,
+    Variant,
 )
 from recovery.replay import capture, clock, effects
 from recovery.replay.identity import (
@@ -78,7 +80,7 @@ def replay(
     """Run `history` on a fresh clone; its effects replace those of `run` in the case database.
 
     `shift` and `seed` move clock and chance, to learn which effects are unstable. Raises
-    `psycopg.Error` only when the preparation cannot be done."""
+    PreparationRefused when a constraint does not allow the preparation."""
     database = "replay_run"
     slot = "replay_run"
     with _clone(ground, database), ground.cluster.connect(database, role="capture") as reader:
@@ -99,6 +101,40 @@ def replay(
         finally:
             capture.stop(reader, slot)
     return Replay(run, tuple(_counted(one, tally) for one in outcomes), frozenset(tally.blind))
+
+
+@dataclass(frozen=True, slots=True)
+class Laboratory:
+    """`recovery.model.Laboratory` over a ground."""
+
+    ground: Ground
+
+    def run(
+        self, history: History, run: str, preparation: Preparation | None = None
+    ) -> Replay | None:
+        try:
+            return replay(self.ground, history, run, preparation=preparation)
+        except PreparationRefused:
+            return None
+
+    def sketch(self, history: History, variants: tuple[Variant, ...]) -> None:
+        by_act: dict[str, tuple[Variant, ...]] = {}
+        for variant in variants:
+            by_act[variant.act] = (*by_act.get(variant.act, ()), variant)
+        with (
+            effects.Sketch(self.ground.facts, self.ground.schema, self.ground.workspace) as book,
+            _clone(self.ground, "replay_sketch"),
+            self.ground.cluster.connect("replay_sketch") as connection,
+        ):
+            runner = _Runner(self.ground, connection, timedelta(0), 0.5)
+            runner.variants = by_act
+            runner.on_tried = book.note
+            for act in history:
+                runner.run(act)
+
+
+class PreparationRefused(Exception):
+    """A constraint does not allow what a what-if wanted to change."""
 
 
 def _counted(outcome: StepOutcome, tally: effects.Tally) -> StepOutcome:
@@ -140,21 +176,36 @@ class _Runner:
         self.shift = shift
         self.seed = seed
         self.borrowed = 0
+        self.variants: Mapping[str, tuple[Variant, ...]] = {}
+        self.on_tried: Callable[[Variant, Sequence[tuple[object, ...]]], None] | None = None
         path = clock.search_path(connection)
         connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (path,))
 
     def prepare(self, preparation: Preparation) -> None:
         self._mark(PREPARATION)
         tables = [sql.Identifier(*parts(name)) for name in preparation.quiet]
-        with self.connection.transaction():
-            for table in tables:
-                self.connection.execute(
-                    sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(table)
-                )
-            for statement in preparation.statements:
-                self.connection.execute(statement.encode())
-            for table in tables:
-                self.connection.execute(sql.SQL("ALTER TABLE {} ENABLE TRIGGER USER").format(table))
+        while True:
+            try:
+                with self.connection.transaction():
+                    self._triggers(tables, "DISABLE")
+                    for statement in preparation.statements:
+                        self.connection.execute(statement.encode())
+                    self._triggers(tables, "ENABLE")
+                return
+            except psycopg.Error as error:
+                if self.connection.closed:
+                    raise
+                if not self._borrow_parent(error):
+                    raise PreparationRefused from error
+                self._mark(PREPARATION)
+
+    def _triggers(
+        self, tables: Sequence[sql.Identifier], switch: Literal["ENABLE", "DISABLE"]
+    ) -> None:
+        for table in tables:
+            self.connection.execute(
+                sql.SQL("ALTER TABLE {} {} TRIGGER USER").format(table, sql.SQL(switch))
+            )
 
     def run(self, act: Act) -> StepOutcome:
         if not act.statements:
@@ -189,6 +240,8 @@ class _Runner:
             for statement in statements:
                 rows += max(self.connection.execute(statement.encode()).rowcount, 0)
             return StepOutcome(act.id, Outcome.DONE, rows=rows, complete=False)
+        if self.variants.get(act.id):
+            self._try_variants(act, statements, start)
         batches = [statements] if act.transaction == "one" else [[one] for one in statements]
         for batch in batches:
             with self.connection.transaction():
@@ -199,6 +252,21 @@ class _Runner:
                 if not settled and len(batches) == 1:
                     self._match_ids(start)
         return StepOutcome(act.id, Outcome.DONE, rows=rows, effects=written)
+
+    def _try_variants(self, act: Act, statements: Sequence[str], start: Mapping[str, int]) -> None:
+        """Each in a transaction that is rolled back; one that the server refuses is left out."""
+        assert self.on_tried is not None
+        for variant in self.variants[act.id]:
+            try:
+                with self.connection.transaction(force_rollback=True):
+                    for statement in statements[: variant.place]:
+                        self.connection.execute(statement.encode())
+                    tried = self.connection.execute(clock.pin(variant.statement).encode())
+                    self.on_tried(variant, tried.fetchall())
+            except psycopg.Error:
+                if self.connection.closed:
+                    raise
+            set_positions(self.connection, self.ground.identities.feeds, start)
 
     def _match_ids(self, start: Mapping[str, int]) -> None:
         identities = self.ground.identities
@@ -262,13 +330,9 @@ class _Runner:
             self._mark(UNDOCUMENTED)
             try:
                 with self.connection.transaction():
-                    self.connection.execute(
-                        sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(relation)
-                    )
+                    self._triggers([relation], "DISABLE")
                     self.connection.execute(statement)
-                    self.connection.execute(
-                        sql.SQL("ALTER TABLE {} ENABLE TRIGGER USER").format(relation)
-                    )
+                    self._triggers([relation], "ENABLE")
                 self.borrowed += 1
                 return True
             except psycopg.Error as error:
