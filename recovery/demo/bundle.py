@@ -29,6 +29,8 @@ from recovery.demo.twin import (
     compact,
     damage,
     live,
+    prepare,
+    read_state,
     shapes,
 )
 
@@ -90,14 +92,16 @@ def live_all(server: Server, prefix: str, entries: Sequence[Entry]) -> Worlds:
         ("logged_actual", lambda entry: _executed(entry) if entry in logged else ""),
     )
     worlds: dict[str, World] = {}
-    tables: tuple[TableShape, ...] = ()
+    with server.connect(f"{prefix}_backup") as connection:
+        prepare(connection)
+        tables = shapes(connection)
+        start = read_state(connection, tables)
     for name, text in runs:
         database = f"{prefix}_{name}"
         server.clone(f"{prefix}_backup", database)
+        partly = name.startswith("logged")
         with server.connect(database) as connection:
-            tables = shapes(connection)
-            partly = name.startswith("logged")
-            worlds[name] = live(connection, entries, text, may_fail=partly)
+            worlds[name] = live(connection, entries, text, start=start, may_fail=partly)
         if partly:
             server.drop(database)
     return Worlds(tables, *(worlds[name] for name, _ in runs))

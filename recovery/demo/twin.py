@@ -114,10 +114,16 @@ def shapes(connection: Connection) -> tuple[TableShape, ...]:
     return tuple(found)
 
 
-def read_table(connection: Connection, shape: TableShape) -> dict[str, Row]:
-    """The rows by key; rows of a table without a key by their hash and ordinal."""
-    query = sql.SQL("COPY (SELECT * FROM {}) TO STDOUT").format(shape.identifier)
-    with connection.cursor() as cursor, cursor.copy(query) as copy:
+def read_table(
+    connection: Connection, shape: TableShape, *, just_written: bool = False
+) -> dict[str, Row]:
+    """The rows by key; rows of a table without a key by their hash and ordinal. `just_written`:
+    only those that the transaction in progress wrote (and no savepoint of it)."""
+    query = sql.SQL("SELECT * FROM {}").format(shape.identifier)
+    if just_written:
+        query += sql.SQL(" WHERE xmin = pg_current_xact_id()::xid")
+    copy_out = sql.SQL("COPY ({}) TO STDOUT").format(query)
+    with connection.cursor() as cursor, cursor.copy(copy_out) as copy:
         rows = [tuple(row) for row in copy.rows()]
     if shape.key:
         return {shape.key_text(row): row for row in rows}
@@ -140,17 +146,19 @@ def live(
     entries: Sequence[Entry],
     text: Callable[[Entry], str],
     *,
+    start: State | None = None,
     may_fail: bool = False,
     gap: int = 100,
 ) -> World:
     """Run `text` of every entry, one transaction each, at the entry's time. `gap` ids of every
-    sequence are set aside for each entry. A failing statement is an error of the history unless
-    `may_fail`."""
+    sequence are set aside for each entry. `start` is the state of the database if it is known. A
+    failing statement is an error of the history unless `may_fail`."""
     prepare(connection)
     tables = shapes(connection)
     restore = _set_clock(connection)
     sequences = _sequences(connection)
-    world = World(read_state(connection, tables))
+    before = read_state(connection, tables) if start is None else start
+    world = World({name: dict(rows) for name, rows in before.items()})
     try:
         for number, entry in enumerate(entries, start=1):
             statement = text(entry)
@@ -164,14 +172,13 @@ def live(
                         position = (name, first + number * gap)
                         connection.execute("SELECT setval(%s::regclass, %s, false)", position)
                     connection.execute(statement.encode())
-                    touched = _touched(connection)
-                    for shape in tables:
-                        if shape.name in touched:
-                            _note_writes(world, entry.id, shape, read_table(connection, shape))
+                    for shape, removed in _touched(connection, tables):
+                        _take_in(world, entry.id, connection, shape, whole=removed)
             except psycopg.Error as error:
                 if not may_fail:
                     raise RuntimeError(f"step {entry.id}: {error}\n{statement}") from error
                 world.failed[entry.id] = str(error)
+        assert may_fail or world.state == read_state(connection, tables), "a write was missed"
     finally:
         restore()
     return world
@@ -212,28 +219,51 @@ def _differences(
     return tuple((name, value) for name, value, other in pairs if value != other)
 
 
-def _note_writes(world: World, step: str, shape: TableShape, rows: dict[str, Row]) -> None:
-    """Compare with the rows before the step. A write of the same value leaves no trace."""
-    before = world.state[shape.name]
-    for key in before.keys() | rows.keys():
-        old, new = before.get(key), rows.get(key)
-        if old is None or new is None:
-            world.writers.setdefault((shape.name, key, ""), []).append(step)
-        if old == new:
-            continue
-        for at, name in enumerate(shape.columns):
-            if old is None or new is None or old[at] != new[at]:
-                world.writers.setdefault((shape.name, key, name), []).append(step)
-    world.state[shape.name] = rows
+def _take_in(
+    world: World, step: str, connection: Connection, shape: TableShape, *, whole: bool
+) -> None:
+    """Note what the step in progress did to one table; `whole` where rows may have gone. A write
+    of the same value leaves no trace."""
+    rows = world.state[shape.name]
+    if whole or not shape.key:
+        found = read_table(connection, shape)
+        gone = rows.keys() - found.keys()
+    else:
+        found, gone = read_table(connection, shape, just_written=True), set[str]()
+    for key in gone:
+        _note(world, step, shape, key, None)
+    for key, row in found.items():
+        if rows.get(key) != row:
+            _note(world, step, shape, key, row)
 
 
-def _touched(connection: Connection) -> frozenset[str]:
+def _note(world: World, step: str, shape: TableShape, key: str, new: Row | None) -> None:
+    rows = world.state[shape.name]
+    old = rows.get(key)
+    if old is None or new is None:
+        world.writers.setdefault((shape.name, key, ""), []).append(step)
+    for at, name in enumerate(shape.columns):
+        if old is None or new is None or old[at] != new[at]:
+            world.writers.setdefault((shape.name, key, name), []).append(step)
+    if new is None:
+        del rows[key]
+    else:
+        rows[key] = new
+
+
+def _touched(
+    connection: Connection, tables: Iterable[TableShape]
+) -> tuple[tuple[TableShape, bool], ...]:
+    """The tables that the step in progress wrote, and whether rows went from them. (Histories
+    do not change keys; `live` compares with the whole at the end.)"""
     rows = connection.execute("""
-        SELECT n.nspname || '.' || r.relname FROM pg_stat_xact_user_tables s
+        SELECT n.nspname || '.' || r.relname, sum(s.n_tup_del) > 0
+        FROM pg_stat_xact_user_tables s
         JOIN pg_class r ON r.oid = COALESCE(pg_partition_root(s.relid), s.relid)
         JOIN pg_namespace n ON n.oid = r.relnamespace
-        WHERE s.n_tup_ins + s.n_tup_upd + s.n_tup_del > 0""").fetchall()
-    return frozenset(str(name) for (name,) in rows)
+        WHERE s.n_tup_ins + s.n_tup_upd + s.n_tup_del > 0 GROUP BY 1""").fetchall()
+    found = {str(name): bool(removed) for name, removed in rows}
+    return tuple((shape, found[shape.name]) for shape in tables if shape.name in found)
 
 
 def _sequences(connection: Connection) -> tuple[tuple[str, int], ...]:
