@@ -89,8 +89,11 @@ def test_a_wrong_plan_fails(scratch, database, wrong):
     case.groups = planned
     case.facts.execute("DELETE FROM staged; INSERT INTO staged FROM kept")
 
-    expected = {"two targets are swapped": ["residual"], "a row is missing": ["residual", "moved on"],
-                "a row too many": ["collateral"]}  # fmt: skip
+    expected = {
+        "two targets are swapped": ["residual"],
+        "a row is missing": ["residual", "moved on"],
+        "a row too many": ["collateral"],
+    }
     assert failed(rehearsed(case, bad)) == expected[wrong]
 
 

@@ -53,14 +53,39 @@ def test_foreign_keys(scratch, database, fault):
     repaired(damage(scratch, database, SHOP, FAULTS[fault], parents_first=PARENTS))
 
 
-def test_swapped_unique_values_are_refused_whole(scratch, database):
-    case = damage(
-        scratch, database, SHOP,
-        "UPDATE customer SET code = NULL WHERE id < 3; "
-        "UPDATE customer SET code = 'k1' WHERE id = 2;"
-        "UPDATE customer SET code = 'k2' WHERE id = 1",
-    )  # fmt: skip
-    repaired(case)
+SWAPS = {
+    "swap": "UPDATE u SET {c} = CASE id WHEN 1 THEN {two} ELSE {one} END WHERE id < 3",
+    "cycle of three, other cells too": "UPDATE u SET v = 'x'; "
+    "UPDATE u SET {c} = CASE id WHEN 1 THEN {two} WHEN 2 THEN {three} ELSE {one} END WHERE id < 4",
+}
+
+
+@pytest.mark.parametrize("swap", SWAPS)
+@pytest.mark.parametrize("column", ["nullable text", "text not null", "int not null"])
+def test_unique_values_change_places(scratch, database, swap, column):
+    number = "int" in column
+    kind = column.removeprefix("nullable ")
+    values = ["1", "2", "3"] if number else ["'a'", "'b'", "'c'"]
+    words = dict(zip(("one", "two", "three"), values, strict=True), c="c")
+    rows = ", ".join(f"({n}, {value}, 'v')" for n, value in enumerate(values, start=1))
+    setup = f"CREATE TABLE u (id int PRIMARY KEY, c {kind}, v text); INSERT INTO u VALUES {rows};"
+    unique = "ALTER TABLE u ADD CONSTRAINT once UNIQUE (c);"
+    fault = SWAPS[swap].format(**words) + ";" + unique
+    repaired(damage(scratch, database, setup, fault))
+
+
+def test_cycles_through_deferrable_constraints(scratch, database):
+    setup = """
+    CREATE TABLE a (id int PRIMARY KEY, b int NOT NULL);
+    CREATE TABLE b (id int PRIMARY KEY, a int NOT NULL REFERENCES a DEFERRABLE);
+    ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b DEFERRABLE INITIALLY DEFERRED;
+    BEGIN; INSERT INTO a SELECT g, g FROM generate_series(1, 9) g;
+    INSERT INTO b SELECT g, g FROM generate_series(1, 9) g; COMMIT;
+    """
+    fault = "BEGIN; SET CONSTRAINTS ALL DEFERRED; DELETE FROM a WHERE id = 3; "
+    fault += "DELETE FROM b WHERE id = 3; INSERT INTO a VALUES (20, 20); "
+    fault += "INSERT INTO b VALUES (20, 20); COMMIT"
+    repaired(damage(scratch, database, setup, fault))
 
 
 def test_tables_without_key(scratch, database):

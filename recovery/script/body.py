@@ -19,7 +19,13 @@ from recovery.script.recognise import (
     settings,
     shape,
 )
-from recovery.script.references import dependants, locked_children, orphans, unplanned_children
+from recovery.script.references import (
+    deferred,
+    dependants,
+    locked_children,
+    orphans,
+    unplanned_children,
+)
 from recovery.script.sequences import sequences_forward
 from recovery.script.staged import Write, rows_of
 from recovery.script.staging import numbered, sampling, staging
@@ -235,6 +241,7 @@ def _count(writes: tuple[Write, ...], dialect: Dialect, *, done_is_fine: bool) -
 def _write(writes: tuple[Write, ...], schema: Schema, dialect: Dialect) -> Fragment:
     one_by_one = not spans(writes)
     parts = [] if one_by_one else [switched_off(writes, dialect)]
+    parts.append(deferred(writes, schema, dialect))
     for write in writes:
         if one_by_one:
             parts.append(switched_off((write,), dialect))

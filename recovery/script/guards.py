@@ -6,6 +6,7 @@ target), `gone`, `taken`, `moved`, or `dependent` (ready, but on a row that is s
 
 from typing import Literal
 
+from diffing.model import Column
 from recovery.script.dialect import Dialect, Fragment, fill, join
 from recovery.script.recognise import match_key
 from recovery.script.staged import Write
@@ -57,6 +58,17 @@ def found(write: Write, dialect: Dialect) -> Fragment:
 
 def holds(write: Write, dialect: Dialect, letter: Literal["s", "t"]) -> Fragment:
     """Every guarded cell of `tgt` has the text that `st` names: s as seen, t the target."""
+    return _holds(write, dialect, letter, ())
+
+
+def holds_parked(write: Write, dialect: Dialect) -> Fragment:
+    """As `holds` for what was seen, where the parked columns were parked since."""
+    return _holds(write, dialect, "s", write.parked)
+
+
+def _holds(
+    write: Write, dialect: Dialect, letter: Literal["s", "t"], away: tuple[str, ...]
+) -> Fragment:
     flags = numbered("w", len(write.columns))
     return join(
         "\n   AND ",
@@ -66,7 +78,9 @@ def holds(write: Write, dialect: Dialect, letter: Literal["s", "t"]) -> Fragment
                 unwritten=fill("NOT st.{w} OR ", w=flag) if write.masked else Fragment(""),
                 same=dialect.same_text(
                     dialect.text_of(fill("tgt.{c}", c=dialect.identifier(column.name))),
-                    fill("st.{t}", t=name),
+                    dialect.text_of(parked(column, dialect))
+                    if column.name in away
+                    else fill("st.{t}", t=name),
                 ),
             )
             for column, name, flag in zip(
@@ -74,6 +88,15 @@ def holds(write: Write, dialect: Dialect, letter: Literal["s", "t"]) -> Fragment
             )
         ),
     )
+
+
+def parked(column: Column, dialect: Dialect) -> Fragment:
+    """A value that no row has and that stands in while unique values change places."""
+    if not column.not_null:
+        return Fragment("NULL")
+    if column.type in ("smallint", "integer", "bigint", "numeric"):
+        return dialect.cast(Fragment("(-1000000000 - st.n)"), column)
+    return dialect.cast(Fragment("pg_catalog.concat('dbmend ', st.n)"), column)
 
 
 def _state(write: Write, dialect: Dialect) -> Fragment:

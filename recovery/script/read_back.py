@@ -108,7 +108,13 @@ class _Block:
     def __init__(
         self, writes: tuple[Write, ...], schema: Schema, context: ScriptContext, *, undo: bool
     ) -> None:
-        self._writes = list(writes)
+        # A write whose unique values change places comes in two statements: park, then set.
+        self._writes = [
+            (write, columns)
+            for write in writes
+            for columns in ([write.parked] if write.parked else [])
+            + [tuple(column.name for column in write.columns)]
+        ]
         self._locks = [(table.schema, table.relation) for table in locked(writes, schema)]
         off = (
             planned_off(writes)
@@ -135,7 +141,7 @@ class _Block:
             raise _bug("the DO block does not parse: " + str(error)) from error
         for query, counted in _queries(parsed):
             self._statement(_parsed(query), counted=counted)
-        left = [write.group for write in self._writes]
+        left = [write.group for write, _ in self._writes]
         _expect(not left, "not written: " + ", ".join(left))
         _expect(not self._locks, "tables that are not locked")
         _expect(not self._off and not self._on, "triggers that are not switched")
@@ -146,7 +152,7 @@ class _Block:
             relation = getattr(node, kind).relation
             if relation.schemaname != "pg_temp":
                 _expect(bool(self._writes), "an unplanned write")
-                _check_write(self._writes.pop(0), kind, node, counted=counted)
+                _check_write(*self._writes.pop(0), kind, node, counted=counted)
         elif kind == "alter_table_stmt":
             self._trigger(node.alter_table_stmt)
         elif kind == "lock_stmt":
@@ -173,7 +179,9 @@ class _Block:
         planned.remove(place)
 
 
-def _check_write(write: Write, kind: str, node: tree.Node, *, counted: bool) -> None:
+def _check_write(
+    write: Write, columns: tuple[str, ...], kind: str, node: tree.Node, *, counted: bool
+) -> None:
     place = write.group
     statement = getattr(node, kind)
     _expect(kind == _WRITES[write.op], place + ": another kind of write")
@@ -186,12 +194,11 @@ def _check_write(write: Write, kind: str, node: tree.Node, *, counted: bool) -> 
         if found.schemaname == "pg_temp"
     }
     _expect(sources == {write.relation}, place + ": written from elsewhere")
-    columns = [column.name for column in write.columns]
     if write.op == "set-cells":
-        written = [target.res_target.name for target in statement.target_list]
+        written = tuple(target.res_target.name for target in statement.target_list)
         _expect(written == columns, place + ": other columns")
     if write.op == "insert-rows":
-        written = [target.res_target.name for target in statement.cols]
+        written = tuple(target.res_target.name for target in statement.cols)
         _expect(written == columns, place + ": other columns")
         guarded = bool(list(postgast.find_nodes(node, tree.SubLink))) or not write.keyed
     else:
@@ -200,7 +207,7 @@ def _check_write(write: Write, kind: str, node: tree.Node, *, counted: bool) -> 
             for found in postgast.find_nodes(node, tree.A_Expr)
             if found.kind == tree.AEXPR_NOT_DISTINCT
         ]
-        guarded = len(same) >= len(columns)
+        guarded = len(same) >= len(write.columns)
     _expect(guarded, place + ": no guard")
 
 

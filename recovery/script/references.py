@@ -70,6 +70,36 @@ def dependants(writes: tuple[Write, ...], schema: Schema, dialect: Dialect) -> F
     )
 
 
+def deferred(writes: tuple[Write, ...], schema: Schema, dialect: Dialect) -> Fragment:
+    """Constraints between written tables that are deferrable already wait until all is written;
+    the others are checked by each statement, and the order satisfies them."""
+    tables = {write.table.name for write in writes}
+    names = sorted(
+        {
+            (schema.table(key.table).schema, key.name)
+            for key in schema.foreign_keys
+            if key.deferrable and {key.table, key.parent} <= tables
+        }
+    )
+    fixed = {
+        (schema.table(key.table).schema, key.name)
+        for key in schema.foreign_keys
+        if not key.deferrable and schema.has(key.table)
+    }
+    return join(
+        "",
+        (
+            fill(
+                "SET CONSTRAINTS {schema}.{name} DEFERRED;\n",
+                schema=dialect.identifier(place),
+                name=dialect.identifier(name),
+            )
+            for place, name in names
+            if (place, name) not in fixed
+        ),
+    )
+
+
 def locked_children(writes: tuple[Write, ...], schema: Schema) -> tuple[Table, ...]:
     """Tables whose rows a write could reach through a foreign key: locked against new children."""
     return tuple(

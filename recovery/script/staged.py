@@ -36,6 +36,7 @@ class Write:
     disabled_triggers: tuple[str, ...]
     masked: bool  # set-cells: not every row writes every column
     inverse: bool
+    parked: tuple[str, ...] = ()  # columns whose unique values swap rows within this write
 
     @property
     def keyed(self) -> bool:
@@ -121,7 +122,28 @@ def _write(
         inverse=inverse,
     )
     _check(write)
-    return write
+    return replace(write, parked=_swapped(write, facts, schema)) if op == "set-cells" else write
+
+
+def _swapped(write: Write, facts: duckdb.DuckDBPyConnection, schema: Schema) -> tuple[str, ...]:
+    """Written columns of unique constraints where a target is what another row still holds."""
+    unique = {
+        name
+        for constraint in schema.constraints
+        if constraint.table == write.table.name and constraint.kind in ("unique", "exclusion")
+        for name in constraint.columns
+    }
+    return tuple(
+        column.name
+        for column in write.columns
+        if column.name in unique
+        and facts.execute(
+            'SELECT 1 FROM staged WHERE "group" = $1 AND "column" = $2 AND target IN '
+            '(SELECT seen FROM staged WHERE "group" = $1 AND "column" = $2) LIMIT 1',
+            [write.group, column.name],
+        ).fetchone()
+        is not None
+    )
 
 
 def _check(write: Write) -> None:

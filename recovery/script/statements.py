@@ -1,26 +1,38 @@
 """The writes themselves: one guarded statement per write, with its expected count."""
 
 from recovery.script.dialect import Dialect, Fragment, fill, join
-from recovery.script.guards import found, holds, staged
+from recovery.script.guards import found, holds, holds_parked, parked, staged
 from recovery.script.recognise import BROKEN, refuse
 from recovery.script.staged import Write
 from recovery.script.staging import numbered
 
 
 def write_statement(write: Write, dialect: Dialect) -> Fragment:
-    """The guarded write of all rows that are ready, and the assertion of how many it wrote."""
+    """The guarded write of all rows that are ready, and the assertion of how many it wrote.
+
+    Where unique values change places within the write, a first statement parks them.
+    """
     match write.op:
         case "set-cells":
-            statement = _update(write, dialect)
+            first = (_park(write, dialect),) if write.parked else ()
+            statements = (*first, _update(write, dialect))
         case "insert-rows":
-            statement = _insert(write, dialect)
+            statements = (_insert(write, dialect),)
         case "delete-rows":
-            statement = _delete(write, dialect) if write.keyed else _delete_copies(write, dialect)
+            delete = _delete if write.keyed else _delete_copies
+            statements = (delete(write, dialect),)
     return fill(
         "SELECT pg_catalog.count(*) INTO dbmend_expected FROM {st} AS st WHERE st.before = 'ready';"
-        "\n{statement}GET DIAGNOSTICS dbmend_count = ROW_COUNT;\n"
-        "IF dbmend_count <> dbmend_expected THEN\n{wrong}END IF;\n",
+        "\n{statements}",
         st=staged(write),
+        statements=join("", (_counted(write, statement, dialect) for statement in statements)),
+    )
+
+
+def _counted(write: Write, statement: Fragment, dialect: Dialect) -> Fragment:
+    return fill(
+        "{statement}GET DIAGNOSTICS dbmend_count = ROW_COUNT;\n"
+        "IF dbmend_count <> dbmend_expected THEN\n{wrong}END IF;\n",
         statement=statement,
         wrong=refuse(
             dialect,
@@ -29,6 +41,23 @@ def write_statement(write: Write, dialect: Dialect) -> Fragment:
             figures=Fragment("dbmend_count, ', ', dbmend_expected"),
         ),
     )
+
+
+def _park(write: Write, dialect: Dialect) -> Fragment:
+    flags = dict(zip(write.columns, numbered("w", len(write.columns)), strict=True))
+    cells = (
+        fill(
+            "{c} = CASE WHEN st.{w} THEN {value} ELSE tgt.{c} END"
+            if write.masked
+            else "{c} = {value}",
+            c=dialect.identifier(column.name),
+            w=flags[column],
+            value=parked(column, dialect),
+        )
+        for column in write.columns
+        if column.name in write.parked
+    )
+    return _set(write, join(",\n       ", cells), holds(write, dialect, "s"), dialect)
 
 
 def _update(write: Write, dialect: Dialect) -> Fragment:
@@ -45,14 +74,19 @@ def _update(write: Write, dialect: Dialect) -> Fragment:
         )
         for column, flag, target in zip(write.columns, flags, targets, strict=True)
     )
+    seen = holds_parked(write, dialect) if write.parked else holds(write, dialect, "s")
+    return _set(write, join(",\n       ", cells), seen, dialect)
+
+
+def _set(write: Write, cells: Fragment, guard: Fragment, dialect: Dialect) -> Fragment:
     return fill(
         "UPDATE {rows} AS tgt\n   SET {cells}\n  FROM {st} AS st\n"
-        " WHERE st.before = 'ready'\n   AND {match}\n   AND {seen};\n",
+        " WHERE st.before = 'ready'\n   AND {match}\n   AND {guard};\n",
         rows=dialect.rows_of(write.table),
-        cells=join(",\n       ", cells),
+        cells=cells,
         st=staged(write),
         match=found(write, dialect),
-        seen=holds(write, dialect, "s"),
+        guard=guard,
     )
 
 
