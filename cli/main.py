@@ -1,5 +1,6 @@
 """The command line: every verb, and the one place where whatever happens becomes an exit code."""
 
+import errno
 import os
 import signal
 import sys
@@ -118,8 +119,8 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         hint = "run the same command again: it resumes"
         return _failed(face, Exit.INTERRUPTED, "interrupted", hint=hint)
-    except Exception as error:  # the only place: whatever nobody expected is a bug of ours
-        return _bug(face, error)
+    except Exception as error:  # the only place: whatever nobody expected
+        return _unexpected(face, error)
     return int(code or 0)
 
 
@@ -131,19 +132,41 @@ def _failed(face: Face, code: Exit, message: str, *, where: str = "", hint: str 
     return int(code)
 
 
-def _bug(face: Face, error: Exception) -> int:
-    """Say so without the error's own text, which may hold values of rows."""
-    message = f"a bug in dbmend: {type(error).__name__} at {_place(error)}"
+def _unexpected(face: Face, error: Exception) -> int:
+    """Say so without the error's own text, which may hold values of rows; that goes to a file."""
+    trouble = _trouble(error)
+    if trouble:
+        code, message = Exit.COULD_NOT_TELL, trouble
+        hint = "put that right and run the same command again: it resumes"
+    else:
+        code, message = Exit.BUG, f"a bug in dbmend: {type(error).__name__} at {_place(error)}"
+        hint = "report it with this file; it may hold values of rows, read it before"
     try:
-        handle, name = tempfile.mkstemp(prefix="dbmend-bug-", suffix=".txt")
+        handle, name = tempfile.mkstemp(prefix="dbmend-error-", suffix=".txt")
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"dbmend {version()}\n")
             traceback.print_exception(error, file=file)
-    except OSError as trouble:
-        hint = f"the traceback could not be written: {trouble.strerror}"
-        return _failed(face, Exit.BUG, message, hint=hint)
-    hint = "report it with this file; it may hold values of rows, read it before"
-    return _failed(face, Exit.BUG, message, where=name, hint=hint)
+    except OSError as failed:
+        name, hint = "", f"{hint}; the traceback could not be written: {failed.strerror}"
+    return _failed(face, code, message, where=name, hint=hint)
+
+
+def _trouble(error: Exception) -> str:
+    """What happened around us, where it is no fault of ours that nobody met it earlier."""
+    import duckdb
+    import psycopg
+
+    match error:
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT) | psycopg.errors.DiskFull():
+            return "the disk is full"
+        case duckdb.IOException() if "No space left" in str(error):
+            return "the disk is full"
+        case MemoryError() | duckdb.OutOfMemoryException() | psycopg.errors.OutOfMemory():
+            return "there is not enough memory"
+        case psycopg.OperationalError():
+            return "the connection to a server was lost, or it could not go on"
+        case _:
+            return ""
 
 
 def _place(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """The command line from outside: what goes to stdout and stderr, and with which exit code."""
 
 import ast
+import errno
 import json
 import os
 import pty
@@ -12,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from cli import main as cli_main
@@ -269,6 +271,36 @@ def test_a_bug_is_said_without_values_and_its_traceback_is_private(
     )
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
     assert "KeyError: 'card 4111'" in written.read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (psycopg.errors.DiskFull("could not extend file"), "the disk is full"),
+        (
+            psycopg.OperationalError("server closed the connection"),
+            "the connection to a server was lost, or it could not go on",
+        ),
+        (MemoryError(), "there is not enough memory"),
+    ],
+)
+def test_trouble_around_us_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    error: Exception,
+    said: str,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    failing(error, monkeypatch)
+    code, out, err = called(capsys, "schema", "plan")
+    (written,) = tmp_path.iterdir()
+    assert (code, out) == (3, "")
+    assert err == (
+        f"dbmend: {said}\n  where: {written}\n"
+        "  next:  put that right and run the same command again: it resumes\n"
+    )
 
 
 def test_errors_as_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
