@@ -13,7 +13,6 @@ from typing import Final, Literal
 
 import psycopg
 
-from diffing.model import qualified
 from recovery.model import EngineError, Progress
 from recovery.scratch import shims
 from recovery.scratch.cluster import (
@@ -89,6 +88,12 @@ SECOND_TRY: Final = frozenset(
 )
 CHECKED: Final = frozenset({"CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "INDEX"})
 ALREADY: Final = frozenset({"42P06", "42P07", "42710", "42723"})  # duplicate_... of any kind
+_NAME: Final = r'(?:"(?:[^"]|"")+"|[^\s"().,;]+)'
+TARGET: Final = re.compile(
+    r"\s*(?:COPY|INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|TRUNCATE(?:\s+TABLE)?)"
+    rf"\s+(?:ONLY\s+)?({_NAME}(?:\s*\.\s*{_NAME})?)",
+    re.IGNORECASE,
+)
 BATCH_BYTES: Final = 1 << 20
 SCRATCH_PER_BYTE: Final = 4  # rows, indexes, WAL and a clone for each byte of a plain dump
 COMPRESSION: Final = 6
@@ -100,7 +105,7 @@ def load(
     """Make `database` hold what the dump holds. A database of that name is replaced.
 
     Raises EngineError: UNUSABLE where the dump breaks, COULD_NOT_TELL when the disk is full or the
-    server goes away. Then no database of that name exists."""
+    server goes away. Then the database is not there, or still the old one: never half."""
     _ensure_room(source, cluster)
     loading = f"{database}~loading"
     if progress is not None:
@@ -158,12 +163,7 @@ class _Loader:
         for role, count in sorted(self._owners.items()):
             what = f"owner of {count} objects, which belong to the scratch server's role here"
             self._find("owner", role, what, 0)
-        unloaded = {
-            standing_for(self._connection, table): why for table, why in self._unloaded.items()
-        }
-        return Loaded(tuple(self._findings), unloaded)
-
-    # --- statements --------------------------------------------------------------------------
+        return Loaded(tuple(self._findings), dict(self._unloaded))
 
     def _do(self, statement: Statement) -> None:
         if statement.kind in IGNORED:
@@ -196,6 +196,8 @@ class _Loader:
         elif statement.kind in SECOND_TRY:
             self._again.append((statement, error))
         else:
+            if statement.kind == "TABLE" and re.match(r"CREATE\b", statement.sql, re.IGNORECASE):
+                self._unloaded[statement.name] = f"line {statement.line}: {_words(error)}"
             self._find("statement", statement.name, _words(error), statement.line)
 
     def _refused(self, statement: Statement) -> psycopg.Error | None:
@@ -277,10 +279,7 @@ class _Loader:
         for statement, error in waiting:
             self._find("statement", statement.name, _words(error), statement.line)
 
-    # --- rows ----------------------------------------------------------------------------------
-
     def _copy(self, data: TableData) -> None:
-        table = _target(data)
         while True:
             try:
                 statement = self._bytes(data.copy)
@@ -292,7 +291,7 @@ class _Loader:
                 if about_the_server(error):
                     raise
                 if not self._loosened(error, data.line):
-                    self._lose(table, f"{_words(error)}{_place(error)}", data.line)
+                    self._lose(data.table, data.copy, f"{_words(error)}{_place(error)}", data.line)
                     break
         if self._progress is not None:
             self._progress.advance()
@@ -324,7 +323,7 @@ class _Loader:
             if not self._loosened(error, statement.line):
                 break
         if statement.kind in ("INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE"):
-            self._lose(statement.name, _words(error), statement.line)
+            self._lose(statement.name, statement.sql, _words(error), statement.line)
         else:
             self._find("statement", statement.name, _words(error), statement.line)
 
@@ -339,10 +338,10 @@ class _Loader:
             self._later.append(Statement(text, "post-data", line, kind, what))
         return bool(back)
 
-    def _lose(self, table: str, why: str, line: int) -> None:
-        reason = f"line {line}: {why}"
+    def _lose(self, named: str, statement: str, why: str, line: int) -> None:
+        table = standing_for(self._connection, _written(statement)) or named
         if table not in self._unloaded:
-            self._unloaded[table] = reason
+            self._unloaded[table] = f"line {line}: {why}"
             self._find("rows", table, why, line)
 
     def _set_encoding(self, encoding: str) -> None:
@@ -382,13 +381,10 @@ def _as_logged(statement: Statement) -> Statement:
     return replace(statement, sql=text) if count else statement
 
 
-def _target(data: TableData) -> str:
-    """The table's name as the rest of the program writes it, from the statement's own."""
-    found = re.match(r'COPY\s+"((?:[^"]|"")+)"\."((?:[^"]|"")+)"', data.copy)
-    if found is None:
-        return data.table
-    schema, relation = (part.replace('""', '"') for part in found.groups())
-    return qualified(schema, relation)
+def _written(statement: str) -> str:
+    """The table that a statement writes, as it says it; '' when that cannot be seen."""
+    found = TARGET.match(statement)
+    return found[1] if found else ""
 
 
 def _words(error: psycopg.Error) -> str:

@@ -146,6 +146,7 @@ def test_a_killed_owner_takes_its_server_along(place: Path, owner: str, kept: bo
     child, server = _child(owner, place)
     child.kill()
     child.wait()
+    assert child.stdout is not None
     child.stdout.close()
     assert _gone(server)
     with open_cluster("run-next", place=place):
@@ -153,6 +154,9 @@ def test_a_killed_owner_takes_its_server_along(place: Path, owner: str, kept: bo
     if kept:
         with open_cluster(owner, place=place) as cluster:
             assert cluster.databases() == ("made",)
+
+
+QUIET = ("-c", "listen_addresses=", "-c", "unix_socket_directories=")
 
 
 @pytest.mark.parametrize("owner", ["run-orphan", "case-orphan"])
@@ -164,8 +168,9 @@ def test_a_server_that_outlived_its_guardian_is_stopped_by_the_next_run(
         cluster.create("made")
     (place / "case-made").rename(place / owner)
     orphan = subprocess.Popen(
-        [programs.program("postgres"), "-D", str(place / owner / "data"), "-c", "listen_addresses="]
-        ** ({"user": 65534, "group": 65534} if os.geteuid() == 0 else {}),
+        [programs.program("postgres"), "-D", str(place / owner / "data"), *QUIET],
+        user=65534 if os.geteuid() == 0 else None,
+        group=65534 if os.geteuid() == 0 else None,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
@@ -258,6 +263,7 @@ def test_a_server_given_by_dsn(scratch: Cluster, database: str) -> None:
     with scratch.connect(database, "keeper") as keeper:
         keeper.execute("CREATE ROLE plain LOGIN CREATEDB CREATEROLE REPLICATION")
         keeper.execute("CREATE ROLE poor LOGIN")
+        assert scratch.place is not None
         hba = scratch.place / "data" / "pg_hba.conf"
         before = hba.read_text()
         hba.write_text("local all all trust\n" + before)

@@ -10,6 +10,7 @@ objects, whose functions would run with its privileges.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import disk_usage
 from types import TracebackType
 from typing import Self
 
@@ -33,6 +34,8 @@ __all__ = [
     "open_cluster",
     "server_trouble",
 ]
+
+FULL_BYTES = 32 << 20  # less than two files of the write-ahead log: nothing can be written
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -197,11 +200,11 @@ def server_trouble(cluster: Cluster) -> Iterator[None]:
     except psycopg.Error as error:
         if not about_the_server(error):
             raise
-        full = error.sqlstate == "53100" or "No space left" in str(error)
+        full = error.sqlstate == "53100" or "No space left" in str(error) or _is_full(cluster.place)
         what = "the disk of the scratch server is full" if full else "the scratch server went away"
         raise EngineError(
             Exit.COULD_NOT_TELL,
-            f"{what}: {str(error).strip()}",
+            f"{what}: {error.diag.message_primary or str(error).strip()}",
             where=cluster.trouble(),
             hint="make room, or choose another place" if full else "run it again: it resumes",
         ) from error
@@ -217,7 +220,12 @@ def about_the_server(error: psycopg.Error) -> bool:
         state[:2] in ("08", "53")
         or state in ("58000", "58030", "XX001", "XX002")
         or (state[:2] == "57" and state > "57014")
+        or (state == "XX000" and "checkpoint request failed" in str(error))  # a full disk
     )
+
+
+def _is_full(place: Path | None) -> bool:
+    return place is not None and place.exists() and disk_usage(place).free < FULL_BYTES
 
 
 def _escaped(value: str) -> str:

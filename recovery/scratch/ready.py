@@ -2,8 +2,10 @@
 
 from typing import Final
 
-from diffing.model import parts, qualified
-from recovery.scratch.cluster import Connection
+import psycopg
+
+from diffing.model import qualified
+from recovery.scratch.cluster import Connection, about_the_server
 
 READY: Final = """
 SELECT pg_catalog.format(
@@ -22,9 +24,10 @@ ORDER BY c.oid, what
 
 ROOT: Final = """
 SELECT n.nspname, c.relname
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = pg_catalog.pg_partition_root(
-    pg_catalog.to_regclass(pg_catalog.format('%%I.%%I', %s::text, %s::text)))
+FROM pg_catalog.to_regclass(%s) AS given(oid)
+JOIN pg_catalog.pg_class c
+  ON c.oid = coalesce(pg_catalog.pg_partition_root(given.oid), given.oid)
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 """
 
 
@@ -37,9 +40,13 @@ def make_ready(connection: Connection) -> None:
     connection.execute("ANALYZE")
 
 
-def standing_for(connection: Connection, table: str) -> str:
-    """Of a partition, the table that stands for it; of others, the table itself."""
-    if "." not in table:
-        return table
-    row = connection.execute(ROOT, parts(table)).fetchone()
-    return qualified(str(row[0]), str(row[1])) if row else table
+def standing_for(connection: Connection, written: str) -> str:
+    """The table that a name means, as it is written in SQL and under the session's search_path:
+    of a partition, the table that stands for it. '' when there is none."""
+    try:
+        row = connection.execute(ROOT, (written,)).fetchone()
+    except psycopg.Error as error:
+        if about_the_server(error):
+            raise
+        return ""
+    return qualified(str(row[0]), str(row[1])) if row else ""

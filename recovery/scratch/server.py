@@ -106,7 +106,7 @@ class Server:
                 Exit.COULD_NOT_TELL,
                 f"a scratch server could not be set up: {made.stderr.strip()}",
                 where=str(data),
-                hint="see whether the disk is full and the folder writable",
+                hint="see whether the disk is full, the folder writable and the user known here",
             )
         (data / "pg_hba.conf").write_text(HBA, "utf-8")
 
