@@ -27,9 +27,9 @@ SHELLS = ("bash", "zsh", "fish")
 @in_and_out
 def demo(folder: Path | None) -> int:
     """Build the sample case, run all of it, say where to look."""
-    from recovery import engine
+    from recovery import upkeep
 
-    return run(lambda world: engine.demo(folder, world=world))
+    return run(lambda world: upkeep.demo(folder, world=world))
 
 
 @click.command()
@@ -37,9 +37,9 @@ def demo(folder: Path | None) -> int:
 @in_and_out
 def status(case: Path) -> int:
     """Where the case stands, what is open, what to do next; verifies the journal."""
-    from recovery import engine
+    from recovery import upkeep
 
-    return run(lambda world: engine.status(case, world=world))
+    return run(lambda world: upkeep.status(case, world=world))
 
 
 @click.command()
@@ -47,9 +47,9 @@ def status(case: Path) -> int:
 @in_and_out
 def close(case: Path) -> int:
     """Wipe the rows of a case; hashes, decisions and the journal stay."""
-    from recovery import engine
+    from recovery import upkeep
 
-    return run(lambda world: engine.close(case, world=world))
+    return run(lambda world: upkeep.close(case, world=world))
 
 
 @click.command()
@@ -57,9 +57,9 @@ def close(case: Path) -> int:
 @in_and_out
 def doctor() -> int:
     """What this machine has, what is missing, and the command that brings it."""
-    from recovery import engine
+    from recovery import upkeep
 
-    return run(lambda world: engine.doctor(world=world))
+    return run(lambda world: upkeep.doctor(world=world))
 
 
 @click.command("schema")

@@ -34,10 +34,10 @@ def decide(case: Path, words: tuple[str, ...], by: str, note: str, accept: tuple
     if not groups:
         raise click.UsageError("name at least one group, or safe, or all")
     who = _name(by)
-    from recovery import engine
+    from recovery import repair
 
     return run(
-        lambda world: engine.decide(
+        lambda world: repair.decide(
             case,
             groups=groups,
             approve=word == "approve",
@@ -56,9 +56,9 @@ def decide(case: Path, words: tuple[str, ...], by: str, note: str, accept: tuple
 def agree(case: Path, by: str) -> int:
     """Record the customer's consent to the report as it is now."""
     who = _name(by)
-    from recovery import engine
+    from recovery import repair
 
-    return run(lambda world: engine.agree(case, by=who, world=world))
+    return run(lambda world: repair.agree(case, by=who, world=world))
 
 
 @click.command()
@@ -84,11 +84,11 @@ def agree(case: Path, by: str) -> int:
 @in_and_out
 def script(case: Path, output: Path | None, on_moved: str, keep_saved: bool) -> int:
     """Write repair.sql and undo.sql of what is approved, and rehearse them."""
-    from recovery import engine
+    from recovery import repair
 
     moved = cast(Literal["refuse", "skip"], on_moved)
     return run(
-        lambda world: engine.script(
+        lambda world: repair.script(
             case, output=output, keep_saved=keep_saved, on_moved=moved, world=world
         )
     )
@@ -100,9 +100,9 @@ def script(case: Path, output: Path | None, on_moved: str, keep_saved: bool) -> 
 @in_and_out
 def apply(case: Path, to: str) -> int:
     """Run the reviewed script, byte for byte, on the target."""
-    from recovery import engine
+    from recovery import repair
 
-    return run(lambda world: engine.apply(case, to=to, world=world))
+    return run(lambda world: repair.apply(case, to=to, world=world))
 
 
 @click.command()
@@ -111,9 +111,9 @@ def apply(case: Path, to: str) -> int:
 @in_and_out
 def undo(case: Path, to: str) -> int:
     """Take an applied repair back."""
-    from recovery import engine
+    from recovery import repair
 
-    return run(lambda world: engine.undo(case, to=to, world=world))
+    return run(lambda world: repair.undo(case, to=to, world=world))
 
 
 def _name(by: str) -> str:
