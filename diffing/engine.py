@@ -94,6 +94,8 @@ def compare(
         entry = _compare_table(pair, facts, workspace, options)
         if not entry.closes():
             raise LedgerError(f"the ledger of {name} does not close: {entry}")
+        if entry.status is Status.NOT_COMPARED:
+            progress.note(f"{name}: not compared: {entry.why}")
         entries.append(entry)
         progress.advance()
     return Ledger(tuple(entries), compare_schemas(backup.schema, current.schema))

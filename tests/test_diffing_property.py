@@ -177,8 +177,8 @@ def tables(draw: st.DrawFn) -> tuple[Table, list[Row], list[Row]]:
         for n, kind in enumerate(families)
     )
     width = draw(st.integers(0, min(2, len(columns))))
-    origin = "primary" if width else "none"
-    key = Key(tuple(column.name for column in columns[:width]), origin)
+    named = tuple(column.name for column in columns[:width])
+    key = Key(named, "primary" if width else "none")
     cells = [st.one_of(st.none(), st.sampled_from(TEXTS[kind])) for kind in families]
     row = st.tuples(*cells)
     backup = draw(st.lists(row, max_size=12))
