@@ -133,11 +133,15 @@ def _block(
             *(classify(write, dialect, "after") for write in writes),
             *(_reached(write, dialect) for write in writes),
             *(orphans(write, schema, dialect) for write in writes),
-            switched_on(writes, dialect) if spans(writes) else Fragment(""),
+            switched_on(writes, dialect) if spans(writes, schema) else Fragment(""),
             sequences_forward(writes, schema, dialect),
             _applied(dialect),
         ),
     )
+    return _do(writes, code)
+
+
+def _do(writes: tuple[Write, ...], code: Fragment) -> Fragment:
     block = fill(
         "#variable_conflict use_column\nDECLARE\n"
         "dbmend_count pg_catalog.int8;\ndbmend_expected pg_catalog.int8;\n"
@@ -239,7 +243,7 @@ def _count(writes: tuple[Write, ...], dialect: Dialect, *, done_is_fine: bool) -
 
 
 def _write(writes: tuple[Write, ...], schema: Schema, dialect: Dialect) -> Fragment:
-    one_by_one = not spans(writes)
+    one_by_one = not spans(writes, schema)
     parts = [] if one_by_one else [switched_off(writes, dialect)]
     parts.append(deferred(writes, schema, dialect))
     for write in writes:

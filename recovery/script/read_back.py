@@ -118,7 +118,7 @@ class _Block:
         self._locks = [(table.schema, table.relation) for table in locked(writes, schema)]
         off = (
             planned_off(writes)
-            if spans(writes)
+            if spans(writes, schema)
             else tuple(found for write in writes for found in planned_off((write,)))
         )
         self._off = [(table.schema, table.relation, name) for table, name in off]

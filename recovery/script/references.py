@@ -197,20 +197,7 @@ def _parent_missing(
         ),
     )
     inserts = [
-        (
-            staged(other),
-            join(
-                " AND ",
-                (
-                    dialect.equal(
-                        dialect.cast(Fragment("p.t" + str(_position(other, there))), there),
-                        dialect.cast(text, here),
-                        there,
-                    )
-                    for there, here, text in links
-                ),
-            ),
-        )
+        (staged(other), _same_key_staged(other, links, dialect))
         for other in writes
         if other.table == parent and other.op == "insert-rows"
     ]
@@ -225,6 +212,23 @@ def _parent_missing(
         present=present,
         coming=join("", (fill(coming, st=st, same=same) for st, same in inserts)),
         skipped=join("", (fill(skipped, st=st, same=same) for st, same in inserts)),
+    )
+
+
+def _same_key_staged(
+    parents: Write, links: list[tuple[Column, Column, Fragment]], dialect: Dialect
+) -> Fragment:
+    """The staged parent `p` is the one that the texts of a child name."""
+    return join(
+        " AND ",
+        (
+            dialect.equal(
+                dialect.cast(Fragment("p.t" + str(_position(parents, there))), there),
+                dialect.cast(text, here),
+                there,
+            )
+            for there, here, text in links
+        ),
     )
 
 

@@ -4,11 +4,12 @@ Only triggers that the plan lists; never ALL, and never session_replication_role
 silence foreign keys for good.
 """
 
-from diffing.model import Table
+from diffing.model import Schema, Table
 from recovery.script.dialect import Dialect, Fragment, fill, join
 from recovery.script.recognise import BROKEN, refuse
 from recovery.script.staged import Write
 
+_EVENTS = {"set-cells": "update", "insert-rows": "insert", "delete-rows": "delete"}
 _MODES = (("O", "ENABLE TRIGGER"), ("A", "ENABLE ALWAYS TRIGGER"), ("R", "ENABLE REPLICA TRIGGER"))
 
 
@@ -22,13 +23,18 @@ def planned_off(writes: tuple[Write, ...]) -> tuple[tuple[Table, str], ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def spans(writes: tuple[Write, ...]) -> bool:
-    """The writes of each table agree on its triggers: these can be off once for all of them, and
-    stay off until deferred constraints were checked (pending ones forbid ALTER TABLE)."""
-    agreed: dict[str, set[tuple[str, ...]]] = {}
-    for write in writes:
-        agreed.setdefault(write.table.name, set()).add(tuple(sorted(write.disabled_triggers)))
-    return all(len(sets) == 1 for sets in agreed.values())
+def spans(writes: tuple[Write, ...], schema: Schema) -> bool:
+    """Each trigger may be off for all writes of its table: those that do not ask for it would not
+    fire it. Then it is off once, until deferred constraints were checked (pending ones forbid
+    ALTER TABLE)."""
+    events = {(found.table, found.name): found.events for found in schema.triggers}
+    return all(
+        name in write.disabled_triggers
+        or ((table.name, name) in events and _EVENTS[write.op] not in events[(table.name, name)])
+        for table, name in planned_off(writes)
+        for write in writes
+        if write.table.name == table.name
+    )
 
 
 def switched_off(writes: tuple[Write, ...], dialect: Dialect) -> Fragment:
