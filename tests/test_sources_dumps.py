@@ -258,7 +258,7 @@ def test_what_a_dump_says_about_itself(dumps: Path) -> None:
     assert set(archive.tables) <= set(plain.tables)
     assert archive.detail == (
         "archive version 1.16, packed with none; no checksum over the contents: changed values "
-        "cannot be noticed; 4003 rows in 7 tables"
+        "cannot be noticed; its table of contents has no checksum; 4003 rows in 7 tables"
     )
 
 

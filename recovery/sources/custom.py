@@ -77,6 +77,7 @@ class CustomSource:
         detail = [f"archive version {version}, packed with {header.compression}"]
         if header.compression != "gzip" and self._wrappers != ("gzip",):
             detail.append("no checksum over the contents: changed values cannot be noticed")
+        detail.append("its table of contents has no checksum")
         detail.append(f"{inspection.rows} rows in {len(inspection.tables)} tables")
         return SourceInfo(
             path=self._path,

@@ -174,8 +174,10 @@ def _tar(head: bytes, inside: str) -> tuple[str, str]:
 
 
 def _looks_like_utf16(head: bytes) -> bool:
+    """Nearly every second byte is zero, and hardly any of the others."""
     sample = head[:1000]
-    return len(sample) >= 8 and max(sample[0::2].count(0), sample[1::2].count(0)) > len(sample) // 3
+    few, many = sorted((sample[0::2].count(0), sample[1::2].count(0)))
+    return len(sample) >= 8 and many > len(sample) // 3 and few < len(sample) // 50 + 1
 
 
 def _no_sql(head: bytes, inside: str) -> tuple[str, str]:

@@ -164,6 +164,11 @@ def _entry_fault(state: _State, entry: Entry) -> str:
             raw.decode(codec(state.archive.encoding))
         except UnicodeDecodeError:
             return f"its texts are not {state.archive.encoding}"
+    definition = iter((entry.definition,))
+    try:
+        _drain(Scanner(state.archive.path, lambda _size: next(definition, b"")).pieces())
+    except Broken as broken:
+        return f"its definition: {broken.message}"
     if (entry.kind in _BLOCK_OF) != entry.with_data:
         return f"{entry.kind} {'with' if entry.with_data else 'without'} data"
     if entry.kind in _BLOCK_OF and entry.section != 3:
@@ -356,7 +361,7 @@ def _read_inserts(state: _State, entry: Entry, scanner: Scanner, place: str) -> 
             state.rows += words.startswith(b"INSERT")
 
 
-def _drain(parts: Iterator[bytes]) -> None:
+def _drain(parts: Iterator[object]) -> None:
     for _ in parts:
         pass
 

@@ -87,6 +87,7 @@ class Scanner:
         self._base = offset
         self._inside = inside
         self._ended = False
+        self._failure: Broken | None = None
         self._lax_strings = False
         self._rows_pending = False
         self.line = line
@@ -350,12 +351,24 @@ class Scanner:
                 f"a statement or row is longer than {bytes_max >> 20} MiB: "
                 "its end is probably destroyed"
             )
-        piece = self._read(max(READ_BYTES, held))
-        if not piece:
-            self._ended = True
-            return False
-        self._buffer += piece
-        return True
+        if self._failure is not None:
+            raise self._failure
+        pieces, wanted = [self._buffer], max(READ_BYTES, held)
+        while wanted > 0:
+            try:
+                piece = self._read(wanted)
+            except Broken as broken:
+                if len(pieces) == 1:
+                    raise
+                self._failure = broken  # what was read before it is handed on first
+                break
+            if not piece:
+                self._ended = len(pieces) == 1
+                break
+            pieces.append(piece)
+            wanted -= len(piece)
+        self._buffer = b"".join(pieces)
+        return not self._ended
 
     def _broken(self, message: str) -> Broken:
         return Broken(self._path, message, line=self.line)
