@@ -8,11 +8,29 @@ Everything of the dump runs as `jail`. The database carries its name only when i
 """
 
 import re
-from dataclasses import dataclass, replace
-from typing import Final, Literal
 
 import psycopg
 
+from recovery.load.rules import (
+    BATCH_BYTES,
+    CHECKED,
+    COMPRESSION,
+    DEFAULT_PATH,
+    IGNORED,
+    ROWS,
+    SCRATCH_PER_BYTE,
+    SECOND_TRY,
+    SKIPPED,
+    Finding,
+    FindingKind,
+    Loaded,
+    as_logged,
+    harmless,
+    row_of,
+    sets_path,
+    words_of,
+    written_table,
+)
 from recovery.model import EngineError, Progress
 from recovery.scratch import shims
 from recovery.scratch.cluster import (
@@ -26,77 +44,6 @@ from recovery.scratch.loosen import loosen
 from recovery.scratch.ready import make_ready, standing_for
 from recovery.scratch.violations import violating_rows
 from recovery.sources.model import Source, Statement, TableData
-
-FindingKind = Literal[
-    "violation",  # rows break a constraint or unique index, which is absent
-    "statement",  # the server refused it
-    "rows",  # the rows of a table could not be loaded
-    "owner",  # objects belong to `jail` here
-    "extension",
-    "collation",  # order and equality of text are approximate
-    "setting",
-    "skipped",  # of no use here, or not to be run here
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something the load could not do as the dump says. `rows` are JSON objects of texts, the
-    first ones only; `message` counts all."""
-
-    kind: FindingKind
-    object: str
-    message: str
-    line: int  # as Statement.line
-    rows: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    findings: tuple[Finding, ...]
-    unloaded: dict[str, str]  # table -> why its rows are not, or not all, there
-
-
-# What a scratch database has no use for, with the reason.
-SKIPPED: Final[dict[str, str]] = {
-    "DATABASE": "the scratch database has its own properties",
-    "DATABASE PROPERTIES": "the scratch database has its own properties",
-    "ROLE": "roles are made without rights as they are named",
-    "USER": "roles are made without rights as they are named",
-    "TABLESPACE": "everything is in one place here",
-    "SYSTEM": "settings of a server are not a dump's to change",
-    "DEFAULT ACL": "rights of objects yet to be made mean nothing here",
-    "SECURITY LABEL": "labels mean nothing here",
-    "PUBLICATION": "nothing leaves the scratch server",
-    "PUBLICATION TABLE": "nothing leaves the scratch server",
-    "PUBLICATION TABLES IN SCHEMA": "nothing leaves the scratch server",
-    "SUBSCRIPTION": "nothing leaves the scratch server",
-    "EVENT TRIGGER": "it would act on what is done to the scratch database",
-    "FOREIGN DATA WRAPPER": "nothing leaves the scratch server",
-    "SERVER": "nothing leaves the scratch server",
-    "USER MAPPING": "nothing leaves the scratch server",
-    "FOREIGN TABLE": "its rows are elsewhere",
-    "STATISTICS DATA": "the scratch server gathers its own",
-    "BLOB": "large objects are not compared",
-    "BLOBS": "large objects are not compared",
-    "BLOB METADATA": "large objects are not compared",
-}
-IGNORED: Final = frozenset({"TRANSACTION", "ENCODING", "STDSTRINGS", "SEARCHPATH"})
-# Dumped before what they need when somebody wrote the script by hand.
-SECOND_TRY: Final = frozenset(
-    {"VIEW", "MATERIALIZED VIEW", "FUNCTION", "PROCEDURE", "AGGREGATE", "DEFAULT", "ACL", "COMMENT"}
-)
-CHECKED: Final = frozenset({"CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "INDEX"})
-ALREADY: Final = frozenset({"42P06", "42P07", "42710", "42723"})  # duplicate_... of any kind
-_NAME: Final = r'(?:"(?:[^"]|"")+"|[^\s"().,;]+)'
-TARGET: Final = re.compile(
-    r"\s*(?:COPY|INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|TRUNCATE(?:\s+TABLE)?)"
-    rf"\s+(?:ONLY\s+)?({_NAME}(?:\s*\.\s*{_NAME})?)",
-    re.IGNORECASE,
-)
-BATCH_BYTES: Final = 1 << 20
-SCRATCH_PER_BYTE: Final = 4  # rows, indexes, WAL and a clone for each byte of a plain dump
-COMPRESSION: Final = 6
 
 
 def load(
@@ -136,8 +83,10 @@ class _Loader:
         self._findings: list[Finding] = []
         self._unloaded: dict[str, str] = {}
         self._owners: dict[str, int] = {}
-        self._later: list[Statement] = []  # after the rows
-        self._again: list[tuple[Statement, psycopg.Error]] = []
+        self._path = DEFAULT_PATH  # the statement that set search_path last
+        self._later: list[Statement] = []  # after the rows, each under the path it was met with
+        self._later_path = DEFAULT_PATH
+        self._again: list[Statement] = []
         self._batch: list[Statement] = []
         self._batch_bytes = 0
 
@@ -149,8 +98,8 @@ class _Loader:
                     self._flush()
                     self._copy(item)
                 case Statement(section="post-data"):
-                    self._later.append(item)
-                case Statement(section="data") if item.kind not in SKIPPED and item.kind != "SET":
+                    self._postpone(item)
+                case Statement() if item.kind in ROWS:
                     self._collect(item)
                 case Statement():
                     self._flush()
@@ -179,14 +128,20 @@ class _Loader:
         elif statement.kind == "PROCEDURAL LANGUAGE" and "plpgsql" in statement.sql:
             return
         else:
-            self._execute(_as_logged(statement))
+            self._execute(as_logged(statement))
+
+    def _postpone(self, statement: Statement) -> None:
+        if sets_path(statement):
+            self._path = self._later_path = statement
+        elif self._later_path is not self._path:
+            self._later.append(self._path)
+            self._later_path = self._path
+        self._later.append(statement)
 
     def _execute(self, statement: Statement) -> None:
         error = self._refused(statement)
-        if error is None or (error.sqlstate in ALREADY and statement.kind == "SCHEMA"):
+        if error is None or harmless(statement, error):
             return
-        if statement.kind == "COMMENT" and error.sqlstate == "42501":
-            return  # on an extension or the database: not ours to comment on
         if statement.kind in CHECKED and isinstance(error, psycopg.IntegrityError):
             self._violation(statement, error)
         elif statement.kind == "COLLATION" and shims.replace_collation(
@@ -194,11 +149,11 @@ class _Loader:
         ):
             self._approximate(statement.name, statement.line)
         elif statement.kind in SECOND_TRY:
-            self._again.append((statement, error))
+            self._again += [self._path, statement]
         else:
             if statement.kind == "TABLE" and re.match(r"CREATE\b", statement.sql, re.IGNORECASE):
-                self._unloaded[statement.name] = f"line {statement.line}: {_words(error)}"
-            self._find("statement", statement.name, _words(error), statement.line)
+                self._unloaded[statement.name] = f"line {statement.line}: {words_of(error)}"
+            self._find("statement", statement.name, words_of(error), statement.line)
 
     def _refused(self, statement: Statement) -> psycopg.Error | None:
         """Run it, supplying what it lacks as far as that can be; the error that remains."""
@@ -234,9 +189,11 @@ class _Loader:
         elif re.search(r"client_encoding\W+'?(SQL_ASCII)\b", text, re.IGNORECASE):
             self._set_encoding("SQL_ASCII")
         else:
+            if sets_path(statement):
+                self._path = statement
             error = self._refused(statement)
             if error is not None:
-                self._find("setting", text.strip(), f"ignored: {_words(error)}", statement.line)
+                self._find("setting", text.strip(), f"ignored: {words_of(error)}", statement.line)
 
     def _extension(self, statement: Statement) -> None:
         if not re.match(r"CREATE\b", statement.sql, re.IGNORECASE):
@@ -261,23 +218,26 @@ class _Loader:
         self._find(
             "violation",
             statement.name,
-            f"{rows}it stays absent: {_words(error)}",
+            f"{rows}it stays absent: {words_of(error)}",
             statement.line,
             found.rows,
         )
 
     def _try_again(self) -> None:
         """Views of views and the like: as long as one more can be made."""
-        waiting, progress = self._again, True
-        while waiting and progress:
-            left = []
-            for statement, _ in waiting:
+        while True:
+            waiting, self._again = self._again, []
+            refused: list[Finding] = []
+            for path, statement in zip(waiting[::2], waiting[1::2], strict=True):
+                self._refused(path)
                 error = self._refused(statement)
                 if error is not None:
-                    left.append((statement, error))
-            progress, waiting = len(left) < len(waiting), left
-        for statement, error in waiting:
-            self._find("statement", statement.name, _words(error), statement.line)
+                    self._again += [path, statement]
+                    name, words = statement.name, words_of(error)
+                    refused.append(Finding("statement", name, words, statement.line))
+            if not refused or len(self._again) == len(waiting):
+                self._findings += refused
+                return
 
     def _copy(self, data: TableData) -> None:
         while True:
@@ -291,7 +251,9 @@ class _Loader:
                 if about_the_server(error):
                     raise
                 if not self._loosened(error, data.line):
-                    self._lose(data.table, data.copy, f"{_words(error)}{_place(error)}", data.line)
+                    self._lose(
+                        data.table, data.copy, f"{words_of(error)}{row_of(error)}", data.line
+                    )
                     break
         if self._progress is not None:
             self._progress.advance()
@@ -322,10 +284,10 @@ class _Loader:
                 return
             if not self._loosened(error, statement.line):
                 break
-        if statement.kind in ("INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE"):
-            self._lose(statement.name, statement.sql, _words(error), statement.line)
+        if statement.kind != "SEQUENCE SET":
+            self._lose(statement.name, statement.sql, words_of(error), statement.line)
         else:
-            self._find("statement", statement.name, _words(error), statement.line)
+            self._find("statement", statement.name, words_of(error), statement.line)
 
     def _loosened(self, error: psycopg.Error, line: int) -> bool:
         if not isinstance(error, psycopg.IntegrityError):
@@ -335,11 +297,11 @@ class _Loader:
         owner = error.diag.table_name or error.diag.datatype_name or ""
         for text in back:
             kind, what = "CHECK CONSTRAINT", f"{error.diag.schema_name}.{owner} {name}"
-            self._later.append(Statement(text, "post-data", line, kind, what))
+            self._postpone(Statement(text, "post-data", line, kind, what))
         return bool(back)
 
     def _lose(self, named: str, statement: str, why: str, line: int) -> None:
-        table = standing_for(self._connection, _written(statement)) or named
+        table = standing_for(self._connection, written_table(statement)) or named
         if table not in self._unloaded:
             self._unloaded[table] = f"line {line}: {why}"
             self._find("rows", table, why, line)
@@ -371,27 +333,3 @@ def _ensure_room(source: Source, cluster: Cluster) -> None:
     size = source.info.path.stat().st_size
     plain = source.info.kind == "PostgreSQL plain dump" and not source.info.wrappers
     ensure_space(cluster.place, size * SCRATCH_PER_BYTE * (1 if plain else COMPRESSION))
-
-
-def _as_logged(statement: Statement) -> Statement:
-    """Unlogged tables never appear in what is decoded from the log."""
-    text, count = re.subn(
-        r"\A(CREATE\s+)UNLOGGED\s+", r"\1", statement.sql, count=1, flags=re.IGNORECASE
-    )
-    return replace(statement, sql=text) if count else statement
-
-
-def _written(statement: str) -> str:
-    """The table that a statement writes, as it says it; '' when that cannot be seen."""
-    found = TARGET.match(statement)
-    return found[1] if found else ""
-
-
-def _words(error: psycopg.Error) -> str:
-    return error.diag.message_primary or str(error).strip()
-
-
-def _place(error: psycopg.Error) -> str:
-    """Which row of the block, without its values."""
-    found = re.search(r"\bline (\d+)", error.diag.context or "")
-    return f" (row {found[1]} of the block)" if found else ""
