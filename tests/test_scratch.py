@@ -361,4 +361,8 @@ def test_settings_of_a_dump_do_not_reach_the_keeper(scratch: Cluster, database: 
         shown = [c.execute("SHOW search_path").fetchone() for c in (jail, keeper)]
         assert shown == [('"$user", public',), ("pg_catalog",)]
         assert jail.execute("SHOW DateStyle").fetchone() == ("ISO, YMD",)
-        jail.execute("ALTER ROLE jail RESET ALL")
+        jail.execute("ALTER ROLE jail SET default_transaction_read_only = on")
+    scratch.clone(database, f"{database}_copy")
+    with scratch.connect(f"{database}_copy") as jail:
+        assert jail.execute("SHOW default_transaction_read_only").fetchone() == ("off",)
+    scratch.drop(f"{database}_copy")

@@ -176,6 +176,8 @@ class Cluster:
             # The jail may do everything inside, but neither drop nor alter a database.
             keeper.execute(sql.SQL("CREATE DATABASE {} {}").format(name, source))
             keeper.execute(sql.SQL("GRANT ALL ON DATABASE {} TO {}").format(name, jail))
+            # What a dump made its role's habit must not outlive its database.
+            keeper.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(jail))
 
     @contextmanager
     def _keeper(self, real: str | None = None) -> Iterator[Connection]:
