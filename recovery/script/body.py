@@ -278,7 +278,7 @@ def _keeps(context: ScriptContext, *, undo: bool) -> bool:
 
 
 def _saved(write: Write, context: ScriptContext, dialect: Dialect) -> Fragment:
-    schema = dialect.identifier("dbmend_" + context.case)
+    schema = dialect.identifier(context.saved_schema)
     return fill(
         "CREATE SCHEMA IF NOT EXISTS {schema};\n"
         "CREATE TABLE IF NOT EXISTS {schema}.{name} AS SELECT * FROM {st};\n",

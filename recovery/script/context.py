@@ -55,3 +55,8 @@ class ScriptContext:
     keep_saved: bool = False
     lock_timeout_seconds: int = 10
     statement_timeout_seconds: int = 1800
+
+    @property
+    def saved_schema(self) -> str:
+        """Where `keep_saved` leaves the old values: a name that fits into an identifier."""
+        return ("dbmend_" + self.case).encode()[:63].decode(errors="ignore")

@@ -58,6 +58,7 @@ def header(
         "Database:   " + (context.database or "the one whose evidence was analysed"),
         "Reviewed:   " + (", ".join(context.reviewers) or "NOT REVIEWED: a proposal"),
         "Agreed:     " + (context.agreement or "NOT AGREED: a proposal"),
+        "Server:     PostgreSQL 11 or later",
         "Run it:     psql -X -v ON_ERROR_STOP=1 -d DATABASE -f " + name,
         "            or send the whole text through any client; half of it cannot run.",
         "",
@@ -131,7 +132,7 @@ def _behaviour(writes: tuple[Write, ...], schema: Schema, context: ScriptContext
         + " neither rolled back nor undone.",
         "Objects:    "
         + (
-            "the old values stay in schema dbmend_" + context.case + "."
+            "the old values stay in schema " + context.saved_schema + "."
             if context.keep_saved
             else "none is left behind."
         ),

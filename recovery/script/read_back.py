@@ -123,7 +123,7 @@ class _Block:
         )
         self._off = [(table.schema, table.relation, name) for table, name in off]
         self._on = [place for place in self._off for _ in range(3)]
-        self._saved = "dbmend_" + context.case if context.keep_saved and not undo else None
+        self._saved = context.saved_schema if context.keep_saved and not undo else None
 
     def check(self, statement: str) -> None:
         found = _DOLLAR.match(statement.strip())
