@@ -10,10 +10,12 @@ a restored share is below its target.
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,29 +59,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"NOT RUN: {options.samples / suite.file} is absent (--samples)", file=sys.stderr)
             return 3
     work = Path(tempfile.mkdtemp(prefix="bench-", dir="/var/tmp"))
-    server = OwnServer()
     lines: list[Line] = []
     try:
-        for suite in suites:
-            template = f"sample_{suite.name}"
-            load_backup(server, suite, options.samples, template)
-            for plan in plans(suite, options.size, options.seeds, options.classes):
-                lines.append(_one(server, template, plan, work, options.product))
-                print(_row(lines[-1]), flush=True)
-                if not options.keep:
-                    shutil.rmtree(work / plan.name, ignore_errors=True)
-            server.drop(template)
+        with ThreadPoolExecutor(options.jobs) as pool:
+            for done in [pool.submit(_suite, suite, work, options, lines) for suite in suites]:
+                done.result()
     finally:
-        server.close()
         if options.keep:
             print(f"kept: {work}")
         else:
             shutil.rmtree(work, ignore_errors=True)
-    text = report(lines, options.size, options.seeds)
-    print(text)
-    if options.write:
-        RESULTS.write_text(text, encoding="utf-8")
+    print(report(lines, options.size, options.seeds))
     return 0 if all(_holds(line) for line in lines) and not _below(lines) else 1
+
+
+def _suite(suite: Suite, work: Path, options: argparse.Namespace, lines: list[Line]) -> None:
+    """Every case of one suite on a server of its own; what is known goes to `lines` at once."""
+    server = OwnServer()
+    try:
+        load_backup(server, suite, options.samples, "sample")
+        for plan in plans(suite, options.size, options.seeds, options.classes):
+            lines.append(_one(server, "sample", plan, work, options.product))
+            print(_row(lines[-1]), flush=True)
+            if options.write:  # also what an interrupted run has got
+                _write(lines, options)
+            if not options.keep:
+                shutil.rmtree(work / plan.name, ignore_errors=True)
+    finally:
+        server.close()
+
+
+def _write(lines: Sequence[Line], options: argparse.Namespace) -> None:
+    RESULTS.write_text(report(lines, options.size, options.seeds), encoding="utf-8")
 
 
 def _one(server: OwnServer, template: str, plan: Plan, work: Path, product: Sequence[str]) -> Line:
@@ -101,11 +112,11 @@ def _below(lines: Sequence[Line]) -> list[float]:
     ]
 
 
-def _share(lines: Sequence[Line], missing: float) -> float | None:
+def _share(lines: Sequence[Line], missing: float, *, data: bool = False) -> float | None:
     """The mean over cases, each case weighing the same; cases without a restorable cell are
-    left out."""
+    left out. `data`: without the cells of record tables."""
     cases = [
-        line.score.repair.share
+        line.score.repair.share_of_data if data else line.score.repair.share
         for line in lines
         if line.plan.missing == missing and line.score.repair.restorable
     ]
@@ -113,9 +124,10 @@ def _share(lines: Sequence[Line], missing: float) -> float | None:
 
 
 _HEAD = (
-    "| schema | class | missing | seed | fault | damaged | restorable | restored | share | written "
-    "| harmed | legit lost | safe | safe wrong | verdict | fault found | seconds |\n"
-    "|---|---|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|---|--:|"
+    "| schema | class | missing | seed | fault | damaged | restorable | restored | share "
+    "| without records | written | harmed | legit lost | safe | safe wrong | verdict "
+    "| fault found | seconds |\n"
+    "|---|---|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|---|--:|"
 )
 
 
@@ -123,9 +135,11 @@ def _row(line: Line) -> str:
     plan, got = line.plan, line.score
     repair = got.repair
     share = f"{repair.share:.3f}" if repair.restorable else "-"
+    data = f"{repair.share_of_data:.3f}" if repair.restorable > repair.restorable_records else "-"
     cells = [
         plan.suite.name, plan.fault_class, f"{plan.missing:.0%}", plan.seed, line.kind or "-",
-        line.damaged, repair.restorable, repair.restored, share, repair.written, repair.harmed,
+        line.damaged, repair.restorable, repair.restored, share, data,
+        repair.written, repair.harmed,
         repair.legitimate_lost, got.safe, got.wrong_safe, got.verdict,
         "yes" if got.fault_right else "no", f"{got.seconds:.1f}",
     ]  # fmt: skip
@@ -136,12 +150,14 @@ def _row(line: Line) -> str:
 def report(lines: Sequence[Line], size: str, seeds: Sequence[int]) -> str:
     """RESULTS.md: how it was made, the totals, every case."""
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    numbers = ",".join(str(seed) for seed in seeds)
+    numbers = f"{seeds[0]}-{seeds[-1]}"
+    ordered = sorted(lines, key=_order)
     text = [
         "# Figures of the benchmark",
         "",
         f"Made {now} by `python -m benchmarks.run --size {size} --seeds {numbers} --write` on "
-        f"{os.cpu_count()} cores. What the columns mean: README.md beside this file. Seeds 1-9 are "
+        f"{os.cpu_count()} cores (load {os.getloadavg()[2]:.1f}), product at commit {_commit()}; "
+        f"{len(lines)} cases. What the columns mean: README.md beside this file. Seeds 1-9 are "
         "for tuning and never used here.",
         "",
         *_totals(lines),
@@ -149,9 +165,21 @@ def report(lines: Sequence[Line], size: str, seeds: Sequence[int]) -> str:
         "## Every case",
         "",
         _HEAD,
-        *(_row(line) for line in lines),
+        *(_row(line) for line in ordered),
     ]
     return "\n".join(text) + "\n"
+
+
+def _order(line: Line) -> tuple[int, int, float, int]:
+    plan = line.plan
+    classes = [*CLASSES, *CONTROLS]
+    return SUITES.index(plan.suite), classes.index(plan.fault_class), plan.missing, plan.seed
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
 
 
 def _totals(lines: Sequence[Line]) -> list[str]:
@@ -176,11 +204,12 @@ def _totals(lines: Sequence[Line]) -> list[str]:
         f"{len(faults)} | |",
     ]
     for missing in SHARES:
-        share = _share(lines, missing)
-        value = "-" if share is None else f"{share:.3f}"
+        share, data = _share(lines, missing), _share(lines, missing, data=True)
+        value = "-" if share is None or data is None else f"{share:.3f} / {data:.3f}"
         target = f"{TARGETS[missing]:.1f}"
         rows.append(
-            f"| restored share, {missing:.0%} missing (mean of cases) | {value} | {target} |"
+            f"| restored share at {missing:.0%} missing, all cells / without records "
+            f"| {value} | {target} |"
         )
     if times:
         rows.append(
@@ -206,6 +235,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--classes", nargs="+", choices=known, default=known)
     parser.add_argument("--samples", type=Path, default=SAMPLES, help="the folder of sample dumps")
     parser.add_argument("--product", nargs="+", default=PRODUCT, help="the command to score")
+    parser.add_argument("--jobs", type=int, default=1, help="suites at the same time")
     parser.add_argument("--keep", action="store_true", help="keep cases and say where")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md")
     return parser.parse_args(arguments)

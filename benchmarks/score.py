@@ -31,10 +31,18 @@ class Repair:
     legitimate_lost: int  # was as the truth has it, and is no more: must be 0
     restored: int  # restorable cells that are as the truth has them now
     restorable: int
+    restored_records: int = 0  # of these, in tables to which triggers append what happened
+    restorable_records: int = 0
 
     @property
     def share(self) -> float:
         return self.restored / self.restorable if self.restorable else 1.0
+
+    @property
+    def share_of_data(self) -> float:
+        """The share without the cells of record tables."""
+        wanted = self.restorable - self.restorable_records
+        return (self.restored - self.restored_records) / wanted if wanted else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +118,16 @@ def compared(case: Case, before: State, after: State) -> Repair:
                 lost += was == should and now != should
     shape_of = {shape.name: shape for shape in case.worlds.tables}
     wanted = [true.cell for true in case.cells if true.restorable]
-    restored = sum(
-        _value(shape_of[cell.table], after, cell.key, cell.column)
-        == _value(shape_of[cell.table], truth, cell.key, cell.column)
+    restored = [
+        cell
         for cell in wanted
-    )
-    return Repair(written, harmed, lost, restored, len(wanted))
+        if _value(shape_of[cell.table], after, cell.key, cell.column)
+        == _value(shape_of[cell.table], truth, cell.key, cell.column)
+    ]
+    in_records = [
+        sum(cell.table in case.plan.suite.records for cell in cells) for cells in (restored, wanted)
+    ]
+    return Repair(written, harmed, lost, len(restored), len(wanted), *in_records)
 
 
 def _cells(

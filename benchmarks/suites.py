@@ -36,6 +36,7 @@ class Suite:
     values: Target
     rows: Target
     touched: frozenset[tuple[str, str]] = frozenset()
+    records: frozenset[str] = frozenset()  # tables to which triggers append what happened
 
 
 PAGILA = Suite(
@@ -313,6 +314,7 @@ WEBSHOP = Suite(
         here=("UPDATE payments SET amount = amount + {i} WHERE id = {key}",),
         near=("UPDATE orders SET status = 'closed' WHERE id = {key}",),
     ),
+    records=frozenset({"public.price_log"}),
 )
 
 SUITES = (PAGILA, NORTHWIND, CHINOOK, WEBSHOP)

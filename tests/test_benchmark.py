@@ -116,14 +116,20 @@ def test_a_script_that_does_nothing_restores_nothing(bench: Bench, tmp_path: Pat
     case = bench.make(plan("missing-where", 0.3, 1))
     wanted = sum(true.restorable for true in case.cells)
     for nothing in (None, script(tmp_path, "SELECT 1;")):
-        assert repaired(bench.server, case, nothing) == Repair(0, 0, 0, 0, wanted)
+        assert repaired(bench.server, case, nothing) == Repair(0, 0, 0, 0, wanted, 0, records(case))
 
 
 def test_the_perfect_script_restores_all_and_harms_nothing(bench: Bench, tmp_path: Path) -> None:
     case = bench.make(plan("missing-where", 0.3, 1))
     result = repaired(bench.server, case, script(tmp_path, perfect(case)))
     wanted = sum(true.restorable for true in case.cells)
-    assert result == Repair(len(case.cells), 0, 0, wanted, wanted)
+    logged = records(case)
+    assert result == Repair(len(case.cells), 0, 0, wanted, wanted, logged, logged)
+
+
+def records(case: Case) -> int:
+    cells = (true.cell for true in case.cells if true.restorable)
+    return sum(cell.table == "public.price_log" for cell in cells)
 
 
 def perfect(case: Case) -> str:
@@ -176,7 +182,7 @@ def test_the_product_repairs_without_harm(
     assert result.trouble == ""
     assert result.gates_hold, result
     assert (result.verdict, result.fault_right) == ("damaged", True), result
-    assert result.repair.share >= target, result
+    assert result.repair.share_of_data >= target, result
 
 
 @pytest.mark.parametrize("control", ("legitimate-only", "nothing-changed"))
