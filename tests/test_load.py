@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,14 @@ def given(scratch: Cluster, tmp_path: Path):
 
     yield loaded
     scratch.drop("given")
+
+
+@pytest.fixture
+def owner() -> Iterator[str]:
+    """Of a server that stays when it is closed; gone at the end of the test all the same."""
+    name = f"case-load-{os.getpid()}-{threading.get_ident()}"
+    yield name
+    open_cluster(name).remove()
 
 
 HEAD = """--
@@ -460,7 +469,7 @@ class Stop:
         pass
 
 
-def test_a_server_that_dies_or_a_hand_that_stops_leaves_no_half_database() -> None:
+def test_a_server_that_dies_or_a_hand_that_stops_leaves_no_half_database(owner: str) -> None:
     def die() -> None:
         assert cluster.place is not None
         pid = (cluster.place / "data" / "postmaster.pid").read_text().split()[0]
@@ -470,7 +479,6 @@ def test_a_server_that_dies_or_a_hand_that_stops_leaves_no_half_database() -> No
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    owner = f"case-stopped-{os.getpid()}-{threading.get_ident()}"
     source = open_source(DUMPS / "chinook.sql")
     with open_cluster(owner) as cluster, pytest.raises(EngineError) as died:
         load(source, cluster, "backup", Stop(die))
@@ -503,8 +511,7 @@ load(open_source(Path(sys.argv[2])), cluster, "backup", Stop())
 """
 
 
-def test_a_load_that_was_killed_is_never_taken_for_a_whole_one() -> None:
-    owner = f"case-killed-load-{os.getpid()}-{threading.get_ident()}"
+def test_a_load_that_was_killed_is_never_taken_for_a_whole_one(owner: str) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", KILLED, owner, str(DUMPS / "chinook.sql")],
         stdin=subprocess.PIPE,
