@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import ExecStatus
 
 Connection = psycopg.Connection[tuple[object, ...]]
 _ROWS_AT_A_TIME = 200_000
@@ -176,9 +177,26 @@ def _rows(connection: Connection, relation: Relation) -> Iterator[bytes]:
         sql.SQL(", ").join(map(sql.Identifier, relation.columns)),
         sql.Identifier(relation.schema, relation.name),
     )
-    with connection.cursor().copy(query) as copy:
-        for line in copy:
-            yield bytes(line)
+    # libpq itself: the driver's own loop costs five times as much a row, and this reads all rows.
+    wire = connection.pgconn
+    result = wire.exec_(query.as_bytes(connection))
+    while result.status == ExecStatus.COPY_OUT:
+        size, row = wire.get_copy_data(0)
+        while size > 0:
+            yield bytes(row)
+            size, row = wire.get_copy_data(0)
+        result = _end_of_copy(connection)
+    if result.status != ExecStatus.COMMAND_OK:
+        raise psycopg.OperationalError(result.get_error_message())
+
+
+def _end_of_copy(connection: Connection) -> "psycopg.pq.abc.PGresult":
+    last = None
+    while (result := connection.pgconn.get_result()) is not None:
+        last = result
+    if last is None:
+        raise psycopg.OperationalError("the connection was lost while reading")
+    return last
 
 
 def _values(row: bytes, columns: tuple[str, ...]) -> dict[str, str | None]:

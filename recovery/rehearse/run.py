@@ -55,9 +55,12 @@ def rehearse(
         with _connected(cluster, before) as connection:
             picture_before = picture(connection)
         with _copy(cluster, before, "rehearsal_after") as after:
-            checks += _applied(script, groups, facts, cluster, before, after, picture_before)
+            made, picture_after = _applied(
+                script, groups, facts, cluster, before, after, picture_before
+            )
+            checks += made
             _step(progress)
-            checks.append(_again(script, cluster, after))
+            checks.append(_again(script, cluster, after, picture_after))
             _step(progress)
             checks.append(_undone(undo, cluster, after, picture_before))
             _step(progress)
@@ -78,7 +81,7 @@ def _applied(
     before: str,
     after: str,
     picture_before: Picture,
-) -> list[Check]:
+) -> tuple[list[Check], Picture]:
     with _connected(cluster, before) as old, _connected(cluster, after) as new:
         orphans_before = orphans(new)
         run = _run(new, script)
@@ -89,7 +92,7 @@ def _applied(
     positions = dict(picture_after.sequences)
     back = sum(positions.get(name, place) < place for name, place in picture_before.sequences)
     switched = set(picture_before.triggers) ^ set(picture_after.triggers)
-    return [
+    checks = [
         Check("applied", run.state == "applied", run.detail),
         written,
         collateral,
@@ -112,6 +115,7 @@ def _applied(
             (("triggers", len(picture_before.triggers)), ("changed", len(switched) // 2)),
         ),
     ]
+    return checks, picture_after
 
 
 def _compare(
@@ -155,9 +159,8 @@ def _compare(
     )
 
 
-def _again(script: Script, cluster: Cluster, after: str) -> Check:
+def _again(script: Script, cluster: Cluster, after: str, before: Picture) -> Check:
     with _connected(cluster, after) as connection:
-        before = picture(connection)
         run = _run(connection, script)
         same = before == picture(connection)
     return Check(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
+from operator import itemgetter
 from typing import Literal, cast
 
 import duckdb
@@ -82,14 +83,15 @@ def rows_of(
     if not write.keyed:
         yield from _copies_of(write, cells, landmarks)
         return
-    for key, row in groupby(cells, key=lambda cell: cell[0]):
-        if write.op == "set-cells":
-            yield _cells_row(write, key, {column: (s, t) for _, column, s, t in row})
-        else:
-            found = list(row)
-            if len(found) != 1:
-                raise _bug(write.group, "a row is staged twice: " + key)
-            yield _whole_row(write, key, found[0][2], found[0][3])
+    if write.op == "set-cells":
+        yield from _cells_rows(write, cells)
+        return
+    last = None
+    for key, _, seen, target in cells:
+        if key == last:
+            raise _bug(write.group, "a row is staged twice: " + key)
+        yield _whole_row(write, key, seen, target)
+        last = key
 
 
 def _write(
@@ -196,18 +198,18 @@ def _cells(group: str, facts: duckdb.DuckDBPyConnection) -> Iterator[Cell]:
         yield from cast("list[Cell]", batch)
 
 
-def _cells_row(
-    write: Write, key: str, cells: dict[str, tuple[str | None, str | None]]
-) -> StagedRow:
-    names = tuple(column.name for column in write.columns)
-    strange = cells.keys() - set(names)
-    if strange:
-        raise _bug(write.group, "staged cells outside of the plan: " + ", ".join(sorted(strange)))
-    seen = tuple(cells.get(name, (None, None))[0] for name in names)
-    target = tuple(cells.get(name, (None, None))[1] for name in names)
-    if write.inverse:
-        seen, target = target, seen
-    return StagedRow(_key(write, key), seen, target, tuple(name in cells for name in names))
+def _cells_rows(write: Write, cells: Iterator[Cell]) -> Iterator[StagedRow]:
+    places = {column.name: place for place, column in enumerate(write.columns)}
+    nothing: list[str | None] = [None] * len(places)
+    for key, row in groupby(cells, key=itemgetter(0)):
+        seen, target, written = nothing.copy(), nothing.copy(), [False] * len(places)
+        for _, column, old, new in row:
+            place = places.get(column)
+            if place is None or written[place]:
+                raise _bug(write.group, "cells are staged that are not planned: " + column)
+            seen[place], target[place] = (new, old) if write.inverse else (old, new)
+            written[place] = True
+        yield StagedRow(_key(write, key), tuple(seen), tuple(target), tuple(written))
 
 
 def _whole_row(write: Write, key: str, seen: str | None, target: str | None) -> StagedRow:
