@@ -10,6 +10,7 @@ a restored share is below its target.
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,8 @@ def plans(suite: Suite, size: str, seeds: Iterable[int], classes: Sequence[str])
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
+    # A terminated run stops its servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     suites = [suite for suite in SUITES if suite.name in options.suites]
     for suite in suites:
         if suite.file and not (options.samples / suite.file).is_file():

@@ -170,14 +170,25 @@ def test_a_product_that_fails_scores_nothing(bench: Bench, tmp_path: Path) -> No
     assert (result.repair.restored, result.repair.share, result.verdict) == (0, 0.0, "none")
 
 
-@pytest.mark.parametrize("seed", (1, 4))  # add and multiply
-@pytest.mark.parametrize("fault_class", ("as-described", "missing-where", "wrong-value"))
+@pytest.mark.parametrize(
+    ("fault_class", "missing", "seed", "kind", "target"),
+    (
+        ("as-described", 0.0, 1, "add", 1.0),
+        ("missing-where", 0.3, 4, "multiply", 0.9),
+        ("wrong-value", 0.6, 3, "multiply", 0.7),
+    ),
+)
 def test_the_product_repairs_without_harm(
-    bench: Bench, tmp_path: Path, fault_class: str, seed: int
+    bench: Bench,
+    tmp_path: Path,
+    fault_class: str,
+    missing: float,
+    seed: int,
+    kind: str,
+    target: float,
 ) -> None:
-    missing = 0.0 if seed == 1 else 0.3
-    target = 1.0 if seed == 1 else 0.9
     case = bench.make(plan(fault_class, missing, seed))
+    assert case.kind == kind
     result = score(bench.server, case, tmp_path / "run")
     assert result.trouble == ""
     assert result.gates_hold, result
