@@ -120,3 +120,8 @@ def test_hostile_values_are_read_exactly(scratch, database):
         "UPDATE staged SET key = ? WHERE key = ?", [compact({"id": "1.5"}), compact({"id": "1.50"})]
     )
     assert failed(rehearsed(case, case.scripts())) == []
+
+
+def test_saved_values_are_no_collateral(scratch, database):
+    case = damage(scratch, database, SHOP, FAULTS["cells"], parents_first=PARENTS)
+    assert failed(rehearsed(case, case.scripts(keep_saved=True))) == []
