@@ -161,16 +161,15 @@ def steps_text(
     entries: Iterable[Entry], *, describes: str, covers: str, timezone: str = "Europe/Moscow"
 ) -> str:
     """steps.yaml of the logged entries. `describes` is 'intended' or 'executed'."""
+    logged = [entry for entry in entries if entry.logged]
     lines = [
         "dbmend: steps/1",
         f"timezone: {timezone}",
         f"describes: {describes}",
         f"covers: {covers}",
-        "steps:",
+        "steps:" if logged else "steps: []",
     ]
-    for entry in entries:
-        if not entry.logged:
-            continue
+    for entry in logged:
         lines.append(f"  - id: {json.dumps(entry.id)}")
         lines.append(f"    at: {entry.at.isoformat()}")
         lines.append(f"    actor: {json.dumps(entry.actor, ensure_ascii=False)}")
