@@ -125,4 +125,20 @@ def _set_pg_bin(context: click.Context, option: click.Parameter, value: Path | N
 
 
 def _set_dsn(context: click.Context, option: click.Parameter, value: str | None) -> None:
-    context.ensure_object(Face).dsn = value
+    context.ensure_object(Face).dsn = value if value is None else address(context, option, value)
+
+
+def address(context: click.Context, option: click.Parameter, value: str) -> str:
+    """A connection string that can be read. The driver's own words would quote it, password and
+    all."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        conninfo_to_dict(value)
+    except ProgrammingError:
+        raise click.BadParameter(
+            "no connection string: give postgresql://user@host/database, or host=… user=… dbname=…",
+            ctx=context,
+        ) from None
+    return value

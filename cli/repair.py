@@ -5,7 +5,7 @@ from typing import Literal, cast
 
 import rich_click as click
 
-from cli.face import in_and_out, run, scratch
+from cli.face import address, in_and_out, run, scratch
 from cli.stages import CASE
 
 WORDS = ("approve", "reject")
@@ -96,7 +96,9 @@ def script(case: Path, output: Path | None, on_moved: str, keep_saved: bool) -> 
 
 @click.command()
 @click.argument("case", type=CASE)
-@click.option("--to", required=True, metavar="DSN", help="The database to repair.")
+@click.option(
+    "--to", required=True, metavar="DSN", callback=address, help="The database to repair."
+)
 @in_and_out
 def apply(case: Path, to: str) -> int:
     """Run the reviewed script, byte for byte, on the target."""
@@ -107,7 +109,9 @@ def apply(case: Path, to: str) -> int:
 
 @click.command()
 @click.argument("case", type=CASE)
-@click.option("--to", required=True, metavar="DSN", help="The database that was repaired.")
+@click.option(
+    "--to", required=True, metavar="DSN", callback=address, help="The database that was repaired."
+)
 @in_and_out
 def undo(case: Path, to: str) -> int:
     """Take an applied repair back."""

@@ -2,7 +2,9 @@
 as far as a verb needs it, and put away again whatever happens.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +20,10 @@ from recovery.case.serial import read_assessment, read_plan
 from recovery.case.world import World
 from recovery.load import Loaded, load
 from recovery.model import Assessment, Evidence, Plan, Role, StepLog
+from recovery.scratch.binaries import find_binaries
 from recovery.scratch.catalog import read_schema
 from recovery.scratch.cluster import Cluster, open_cluster, server_trouble
+from recovery.scratch.places import claim_place
 from recovery.scratch.state import LoadedState
 from recovery.sources.detect import open_source
 from recovery.steps.read import read_steps
@@ -54,6 +58,17 @@ class Bench:
                 self._cluster.close()
         finally:
             self.case.release()
+
+    @contextmanager
+    def or_put_away(self) -> Iterator[None]:
+        """When opening fails half-way nothing of it must stay open."""
+        opened = False
+        try:
+            yield
+            opened = True
+        finally:
+            if not opened:
+                self.__exit__(None, None, None)
 
     @property
     def cluster(self) -> Cluster:
@@ -132,6 +147,15 @@ class Bench:
         path = self.path(side)
         assert path is not None
         return load(open_source(path), self.cluster, side, self.world.progress)
+
+
+def require_server(world: World) -> None:
+    """Raises EngineError(UNUSABLE) when no scratch server can be had as chosen; starts none."""
+    if world.dsn is not None:
+        with open_cluster(f"run-{os.getpid()}", dsn=world.dsn):
+            return
+    find_binaries(world.pg_bin)
+    claim_place(world.scratch_place)
 
 
 def _loaded_json(loaded: Loaded) -> Mapping[str, Json]:

@@ -2,7 +2,7 @@
 compare two different databases."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -74,10 +74,11 @@ def about_order(backup: Schema, current: Schema, ledger: Ledger) -> tuple[str, .
     return tuple(warnings)
 
 
-def require_same_database(backup: Schema, current: Schema, path: Path | None) -> None:
-    """Raises EngineError(UNUSABLE) when the two have hardly a table in common."""
-    ours = {table.name for table in backup.tables}
-    theirs = {table.name for table in current.tables}
+def require_same_database(
+    backup: Collection[str], current: Collection[str], path: Path | None
+) -> None:
+    """Raises EngineError(UNUSABLE) when the two have hardly a table (named here) in common."""
+    ours, theirs = set(backup), set(current)
     if not ours or not theirs:
         side = "backup" if not ours else "current data"
         raise EngineError(
@@ -128,6 +129,6 @@ def write_damage(facts: duckdb.DuckDBPyConnection, case: CaseFolder) -> None:
     """damage.parquet, in a stable order."""
     with case.writing("damage.parquet") as path:
         facts.execute(
-            f"COPY (SELECT * FROM damage ORDER BY ALL) TO '{str(path).replace(chr(39), chr(39) * 2)}'"
-            " (FORMAT parquet)"
+            "COPY (SELECT * FROM damage ORDER BY ALL) TO $path (FORMAT parquet)",
+            {"path": str(path)},
         )

@@ -11,7 +11,8 @@ rehearse the script, really run on a copy, re-read and compared
 report   how deep and how surely the data can be restored, for the customer, before anything is done
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -23,8 +24,8 @@ from diffing.engine import Options
 from diffing.engine import compare as compare_states
 from diffing.model import Ledger, parts
 from recovery import doubts, summary
-from recovery.bench import LOAD, SIDES, WARNINGS, Bench
-from recovery.case.folder import CaseFolder
+from recovery.bench import LOAD, SIDES, WARNINGS, Bench, require_server
+from recovery.case.folder import CaseFolder, require_place
 from recovery.case.result import Result
 from recovery.case.serial import (
     assessment_json,
@@ -72,7 +73,7 @@ Stage = Callable[[Bench], Result]
 
 def assess(case: Path, *, inputs: Inputs, world: World) -> Result:
     """Every stage that is not done yet, in order; running again goes on where it stopped."""
-    with _opened(case, inputs, world) as bench:
+    with _opened(case, inputs, world, server=True) as bench:
         results = {name: _run(bench, name) for name in STAGES[1:]}
         return summary.whole(bench.case.path, results)
 
@@ -129,8 +130,9 @@ def _run(bench: Bench, name: str) -> Result:
 # --- open -----------------------------------------------------------------------------------------
 
 
-def _opened(case: Path, inputs: Inputs, world: World) -> Bench:
-    """Nothing is made before all of the evidence was read and found whole."""
+def _opened(case: Path, inputs: Inputs, world: World, *, server: bool = False) -> Bench:
+    """Nothing is made before all of the evidence was read and found whole, and with `server`
+    before there is one to load it into."""
     evidence = [
         Evidence("backup", inputs.backup, 0, ""),
         Evidence("current", inputs.current, 0, ""),
@@ -138,44 +140,70 @@ def _opened(case: Path, inputs: Inputs, world: World) -> Bench:
     if inputs.steps is not None:
         evidence.append(Evidence("steps", inputs.steps, 0, ""))
     if not (case / "case.toml").exists():
-        _require_whole(inputs, world)
+        _require_usable(case, inputs, world, server=server)
     bench = Bench(CaseFolder.prepare(case, evidence, world.clock, version=version("dbmend")), world)
-    if not bench.case.is_done("open"):
-        bench.case.begin("open")
-        for side in SIDES:
-            path = bench.path(side)
-            assert path is not None
-            info = open_source(path).info
-            bench.case.describe_evidence(
-                side,
-                kind=str(info.kind),
-                detail=info.detail,
-                taken_at=info.taken_at.isoformat() if info.taken_at else "",
-            )
-        bench.case.write_document(
-            WARNINGS, "warnings", {"warnings": doubts.about_times(bench.evidence(), bench.log)}
-        )
-        bench.case.finish("open", [])
+    with bench.or_put_away():
+        if not bench.case.is_done("open"):
+            _describe(bench)
     return bench
 
 
-def _require_whole(inputs: Inputs, world: World) -> None:
+def _describe(bench: Bench) -> None:
+    """Keep what the files say of themselves."""
+    bench.case.begin("open")
+    for side in SIDES:
+        path = bench.path(side)
+        assert path is not None
+        info = open_source(path).info
+        bench.case.describe_evidence(
+            side,
+            kind=str(info.kind),
+            detail=info.detail,
+            taken_at=info.taken_at.isoformat() if info.taken_at else "",
+        )
+    bench.case.write_document(
+        WARNINGS, "warnings", {"warnings": doubts.about_times(bench.evidence(), bench.log)}
+    )
+    bench.case.finish("open", [])
+
+
+def _require_usable(case: Path, inputs: Inputs, world: World, *, server: bool) -> None:
     """All faults of all inputs at once."""
     world.progress.stage("reading the evidence")
     problems: list[Problem] = []
     refusals: list[EngineError] = []
+
+    with _kept(refusals):
+        require_place(case)
+    if server:
+        with _kept(refusals):
+            require_server(world)
     for path in (inputs.backup, inputs.current):
-        try:
+        with _kept(refusals):
             problems += open_source(path).problems()
-        except EngineError as error:
-            refusals.append(error)
     if inputs.steps is not None:
-        try:
+        with _kept(refusals):
             read_steps(inputs.steps)
-        except EngineError as error:
-            refusals.append(error)
+    if not refusals and not problems:
+        tables = [open_source(path).info.tables for path in (inputs.backup, inputs.current)]
+        doubts.require_same_database(tables[0], tables[1], inputs.current)
+    _refuse(refusals, problems)
+
+
+@contextmanager
+def _kept(refusals: list[EngineError]) -> Iterator[None]:
+    """What cannot go on here is told later, together with the rest."""
+    try:
+        yield
+    except EngineError as error:
+        refusals.append(error)
+
+
+def _refuse(refusals: Sequence[EngineError], problems: Sequence[Problem]) -> None:
     if len(refusals) == 1 and not problems:
-        raise refusals[0]
+        (one,) = refusals
+        one.hint = one.hint or "check the name, or ask for the file again; nothing was made"
+        raise one
     told = [
         f"{error.where}: {error.message}" if error.where else error.message for error in refusals
     ]
@@ -198,7 +226,8 @@ def _load(bench: Bench) -> None:
 def _compare(bench: Bench) -> None:
     backup, current = (bench.state(side) for side in SIDES)
     bench.loaded()
-    doubts.require_same_database(backup.schema, current.schema, bench.path("current"))
+    names = [[table.name for table in side.schema.tables] for side in (backup, current)]
+    doubts.require_same_database(names[0], names[1], bench.path("current"))
     ledger = compare_states(
         backup,
         current,

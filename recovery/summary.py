@@ -145,7 +145,8 @@ def located(bench: Bench) -> Result:
     told = [f"Verdict: {assessment.verdict}."]
     for fault in assessment.faults:
         told.append(
-            f"{fault.id}: step {fault.step}, {fault.fault_class}, probability {fault.probability:.3f}."
+            f"{fault.id}: step {fault.step}, {fault.fault_class},"
+            f" probability {fault.probability:.3f}."
         )
         told += [f"  {show(sentence, 'en')}" for sentence in fault.evidence]
     sums = totals(assessment.tables)
@@ -250,8 +251,8 @@ def whole(case: Path, results: Mapping[str, Result]) -> Result:
         told.append(f"COULD NOT TELL: {', '.join(unsure)}; see above.")
     if results["plan"].exit is Exit.FINDINGS:
         told.append(
-            f"Next: read the report with the customer (dbmend agree {case} --by NAME), decide on the"
-            f" groups (dbmend decide {case} safe approve --by NAME), then dbmend script {case}."
+            f"Next: read the report with the customer (dbmend agree {case} --by NAME), decide on"
+            f" the groups (dbmend decide {case} safe approve --by NAME), then dbmend script {case}."
         )
     grids = tuple(grid for name in ("locate", "plan", "rehearse") for grid in results[name].grids)
     warnings = results["locate"].warnings

@@ -6,6 +6,7 @@ Refusals: a case in use, closed, or made from other evidence exits with 4 (the c
 its time or its target is not; nothing was changed); a folder that is no case exits with 2.
 """
 
+import errno
 import json
 import os
 import tomllib
@@ -364,10 +365,12 @@ def _require_case(path: Path) -> None:
         raise EngineError(Exit.UNUSABLE, what, where=str(path), hint=hint)
 
 
-def _make(path: Path) -> None:
-    """The empty folder of a new case, or one that a killed run began."""
+def require_place(path: Path) -> None:
+    """Raises EngineError(UNUSABLE) when no case can be made at `path`; makes nothing."""
     try:
-        path.mkdir(mode=files.FOLDER_MODE, exist_ok=True)
+        if not path.exists():
+            _require_writable(path.parent)
+            return
         present = {entry.name for entry in path.iterdir()}
         other = sorted(n for n in present - HALF_MADE if not n.endswith(files.TEMPORARY))
         if other:
@@ -377,9 +380,32 @@ def _make(path: Path) -> None:
                 where=str(path),
                 hint="give an empty or a new folder",
             )
+    except OSError as error:
+        raise _no_place(path, error) from error
+
+
+def _require_writable(folder: Path) -> None:
+    """Raises OSError as making something there would."""
+    folder.stat()
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _make(path: Path) -> None:
+    """The empty folder of a new case, or one that a killed run began."""
+    require_place(path)
+    try:
+        path.mkdir(mode=files.FOLDER_MODE, exist_ok=True)
         os.chmod(path, files.FOLDER_MODE)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise EngineError(
-            Exit.UNUSABLE, f"the case folder cannot be made: {reason}", where=str(path)
-        ) from error
+        raise _no_place(path, error) from error
+
+
+def _no_place(path: Path, error: OSError) -> EngineError:
+    reason = error.strerror or str(error)
+    return EngineError(
+        Exit.UNUSABLE,
+        f"the case folder cannot be made: {reason}",
+        where=str(path),
+        hint="give another --case folder",
+    )
