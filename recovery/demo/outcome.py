@@ -10,13 +10,10 @@ from psycopg import Connection, sql
 from diffing.model import parts
 from recovery.model import Assessment, Exit
 
-RECORDS = frozenset({"public.price_log"})
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`restorable` counts damaged cells whose value the evidence can tell; rows that a trigger
-    noted down while the mistake happened are a record and no damage. `harmed`: repaired cells
+    """`restorable` counts damaged cells whose value the evidence can tell. `harmed`: repaired cells
     that do not hold what they should."""
 
     damaged: int
@@ -57,11 +54,13 @@ def compare_with_truth(
 ) -> Outcome:
     """`connection` is to the repaired copy, `before` to the damaged database."""
     document = json.loads(truth.read_text("utf-8"))
-    cells = [cell for cell in document["cells"] if cell["table"] not in RECORDS]
+    cells = document["cells"]
     restored = harmed = restorable = 0
     for cell in cells:
         now = _value(connection, cell)
-        right = now == cell["target"]
+        right = (
+            now == cell["target"] if cell["column"] else (now is None) == (cell["target"] is None)
+        )
         restorable += bool(cell["restorable"])
         restored += bool(cell["restorable"] and right)
         harmed += not right and now != _value(before, cell)
@@ -81,10 +80,17 @@ def compare_with_truth(
 
 
 def _value(connection: Connection[tuple[object, ...]], cell: Mapping[str, str]) -> str | None:
+    """The cell's text; of a whole row (column '') whether it is there."""
     key: Mapping[str, str] = json.loads(cell["key"])
+    column = sql.Identifier(cell["column"])
+    told = (
+        sql.SQL("CASE WHEN {0} IS NOT NULL THEN pg_catalog.concat({0}) END").format(column)
+        if cell["column"]
+        else sql.SQL("'there'").format()
+    )
     row = connection.execute(
-        sql.SQL("SELECT pg_catalog.concat({}) FROM {} WHERE {}").format(
-            sql.Identifier(cell["column"]),
+        sql.SQL("SELECT {} FROM {} WHERE {}").format(
+            told,
             sql.Identifier(*parts(cell["table"])),
             sql.SQL(" AND ").join(
                 sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value))
@@ -92,4 +98,4 @@ def _value(connection: Connection[tuple[object, ...]], cell: Mapping[str, str]) 
             ),
         )
     ).fetchone()
-    return None if row is None else str(row[0])
+    return None if row is None or row[0] is None else str(row[0])

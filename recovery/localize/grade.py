@@ -26,15 +26,6 @@ _MACROS = (
     " coalesce(to_json(p[2])::VARCHAR, 'null')), 'string_agg', ',') || '}'",
 )
 
-# Tables that only triggers write, and only by appending: a record of what happened. The record
-# of a mistake is no mistake.
-_RECORDS = """
-CREATE OR REPLACE TEMP TABLE record AS
-SELECT "table" FROM effect WHERE run IN ($target, $faulty) AND step NOT LIKE '~%'
-GROUP BY "table"
-HAVING bool_and(op = 'insert') AND NOT list_contains($aimed::VARCHAR[], "table")
-"""
-
 _JUDGED = """
 CREATE OR REPLACE TEMP TABLE judged AS
 WITH told AS (
@@ -58,8 +49,7 @@ WITH told AS (
          AND tdown."column" = c."column"
     LEFT JOIN target_early early ON early."table" = c."table" AND early.key = c.key
          AND early."column" = c."column"
-    WHERE c.t_row AND c.f_row AND c.c_row AND c.f IS DISTINCT FROM c.t
-      AND c."table" NOT IN (SELECT "table" FROM record))
+    WHERE c.t_row AND c.f_row AND c.c_row AND c.f IS DISTINCT FROM c.t)
 SELECT *, agrees(c, f, unstable) AS explained,
        list_contains($direct::VARCHAR[], "table" || chr(31) || "column") AS aimed
 FROM told WHERE NOT (unstable AND NOT agrees(c, f, unstable)) AND c IS DISTINCT FROM t
@@ -125,7 +115,7 @@ SELECT "table", key, '', CASE WHEN b THEN CASE WHEN by_fault AND list_contains($
        $fault, $step, $cause, missing_image, CASE WHEN $described THEN NULL ELSE should END, NULL,
        should, CASE WHEN list_contains($covered::VARCHAR[], "table") THEN 'proven'
                     ELSE 'stale' END, ''
-FROM gone WHERE "table" NOT IN (SELECT "table" FROM record)
+FROM gone
 UNION ALL
 SELECT r."table", r.key, '', CASE WHEN by_fault AND list_contains($aimed::VARCHAR[], r."table")
            THEN 'direct' WHEN by_fault THEN 'cascade' ELSE 'collateral' END,
@@ -140,7 +130,6 @@ LEFT JOIN (SELECT DISTINCT c."table", c.key FROM cell c
              AND NOT agrees(c.c, c.f, u."column" IS NOT NULL)) edited
        ON edited."table" = r."table" AND edited.key = r.key
 WHERE NOT r.t AND r.f AND r.c AND r.extra_image IS NOT NULL
-  AND r."table" NOT IN (SELECT "table" FROM record)
 """
 
 # A row of the backup that the target history changed before it was lost: the backup's image with
@@ -173,7 +162,6 @@ class Verdicts:
     target: str
     faulty: str
     targets: tuple[Target, ...]
-    aimed: frozenset[str]  # tables that any statement of the log names
     injective: frozenset[str]
     covered: frozenset[str]
 
@@ -185,10 +173,6 @@ def prepare(
     is asked for: constants that the fault wrote where the target does not depend on the past."""
     for macro in _MACROS:
         facts.execute(macro)
-    facts.execute(
-        _RECORDS,
-        {"target": verdicts.target, "faulty": verdicts.faulty, "aimed": sorted(verdicts.aimed)},
-    )
     facts.execute(_WORKED_ON)
     facts.execute(
         _JUDGED,

@@ -22,13 +22,11 @@ from recovery.localize.cells import (
 )
 from recovery.localize.score import ACCEPT
 from recovery.localize.search import Found, Search, find_faults
-from recovery.localize.statement import targets
 from recovery.messages import message
 from recovery.model import (
     Alternative,
     AssessmentVerdict,
     Complaint,
-    Edit,
     Event,
     Fault,
     FaultClass,
@@ -145,7 +143,6 @@ def _grade(given: Given, found: Found, name: str, faulty: History, target: Histo
         "target",
         "faulty",
         candidate.targets,
-        _aimed(given),
         candidate.injective,
         _covered(given),
     )
@@ -201,17 +198,6 @@ def _early(given: Given, step: str, target: History) -> None:
         """CREATE OR REPLACE TEMP TABLE target_early AS
         SELECT "table", key, "column", chr(1) AS value FROM cell"""
     )
-
-
-def _aimed(given: Given) -> frozenset[str]:
-    named = {
-        target.table
-        for act in given.history
-        for statement in act.statements
-        for target in targets(statement, given.schema)
-    }
-    edits = {step.action.table for step in given.log.steps if isinstance(step.action, Edit)}
-    return frozenset(named | edits)
 
 
 def _covered(given: Given) -> frozenset[str]:
@@ -283,7 +269,8 @@ def _complaints(given: Given) -> tuple[Question, ...]:
         if key is None:
             continue
         known = given.facts.execute(
-            'SELECT count(*) FROM damage WHERE "table" = ? AND key = ? AND ("column" = ? OR ? = \'\')',
+            'SELECT count(*) FROM damage WHERE "table" = ? AND key = ?'
+            " AND (\"column\" = ? OR ? = '')",
             [complaint.table, key, complaint.column, complaint.column],
         ).fetchone()
         assert known is not None

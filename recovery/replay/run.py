@@ -29,6 +29,7 @@ from recovery.model import (
     Variant,
 )
 from recovery.replay import capture, clock, effects
+from recovery.replay.alignment import align
 from recovery.replay.identity import (
     Identities,
     Row,
@@ -98,6 +99,7 @@ def replay(
             tally = effects.store(
                 ground.facts, capture.changes(reader, slot), run, ground.schema, ground.workspace
             )
+            align(ground.facts, run, ground.schema, ground.identities.feeds)
         finally:
             capture.stop(reader, slot)
     return Replay(run, tuple(_counted(one, tally) for one in outcomes), frozenset(tally.blind))

@@ -167,7 +167,11 @@ def _sweep(place: Path) -> None:
         folder.remove_sockets()
         folder.release(remove=folder.ephemeral or _case_is_gone(path))
     for note in (home() / "s").glob("*.of"):
-        if not Path(note.read_text("utf-8")).exists():
+        try:
+            gone = not Path(note.read_text("utf-8")).exists()
+        except FileNotFoundError:  # another run sweeps too, and was faster
+            continue
+        if gone:
             shutil.rmtree(note.with_suffix(""), ignore_errors=True)
             note.unlink(missing_ok=True)
 
