@@ -4,10 +4,12 @@ One seed, one schema, one fault class and one share of forgotten steps make one 
 same one. Nothing of the product is imported; see README.md for what counts as restorable.
 """
 
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 
@@ -229,7 +231,18 @@ def _fault(plan: Plan, strike: _Strike | None) -> Fault | None:
     if strike is None:
         return None
     name, touched = strike.target.name, plan.suite.touched
-    return Fault(FAULT_STEP, plan.fault_class, name, strike.blind, touched)
+    return Fault(
+        FAULT_STEP, plan.fault_class, name, strike.blind, touched, _shrunk(plan.suite, strike)
+    )
+
+
+def _shrunk(suite: Suite, strike: _Strike) -> tuple[str, Decimal] | None:
+    """The column and factor, where rounding can make two values one. Floating prices keep their
+    digits."""
+    found = re.search(r" \* (0\.\d+)", strike.executed)
+    if found is None or not suite.rounds:
+        return None
+    return strike.target.column.strip('"'), Decimal(found[1])
 
 
 def _logged(texts: Sequence[str], plan: Plan) -> list[Entry]:

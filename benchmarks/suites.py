@@ -37,6 +37,7 @@ class Suite:
     rows: Target
     touched: frozenset[tuple[str, str]] = frozenset()
     records: frozenset[str] = frozenset()  # tables to which triggers append what happened
+    rounds: bool = True  # the struck column has two decimals
 
 
 PAGILA = Suite(
@@ -117,6 +118,7 @@ PAGILA = Suite(
 NORTHWIND = Suite(
     name="northwind",
     file="northwind.sql",
+    rounds=False,
     samples=(
         ("product", "SELECT product_id FROM products"),
         ("customer", "SELECT quote_literal(customer_id) FROM customers"),

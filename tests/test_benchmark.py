@@ -173,7 +173,7 @@ def test_a_product_that_fails_scores_nothing(bench: Bench, tmp_path: Path) -> No
     (
         ("as-described", 0.0, 1, "add", 1.0),
         ("missing-where", 0.3, 4, "multiply", 0.9),
-        ("wrong-value", 0.6, 3, "multiply", 0.7),
+        ("wrong-value", 0.6, 1, "add", 0.7),
     ),
 )
 def test_the_product_repairs_without_harm(

@@ -17,6 +17,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from recovery.demo.twin import (
     Connection,
     DamagedCell,
     Entry,
+    State,
     TableShape,
     World,
     compact,
@@ -62,6 +64,7 @@ class Fault:
     table: str
     blind: bool = False
     touched: frozenset[tuple[str, str]] = frozenset()
+    shrunk: tuple[str, Decimal] | None = None  # a column with two decimals, times less than 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Worlds:
     """The four lives of one history, and the tables they have."""
 
     tables: tuple[TableShape, ...]
+    start: State
     intended: World
     actual: World
     logged_intended: World
@@ -104,7 +108,7 @@ def live_all(server: Server, prefix: str, entries: Sequence[Entry]) -> Worlds:
             worlds[name] = live(connection, entries, text, start=start, may_fail=partly)
         if partly:
             server.drop(database)
-    return Worlds(tables, *(worlds[name] for name, _ in runs))
+    return Worlds(tables, start, *(worlds[name] for name, _ in runs))
 
 
 def truth(worlds: Worlds, fault: Fault | None, *, complete: bool) -> tuple[TrueCell, ...]:
@@ -200,7 +204,28 @@ def _restorable(worlds: Worlds, shape: TableShape, cell: DamagedCell, fault: Fau
         return False
     if without != _value(shape, worlds.intended, cell):
         return False
+    if fault.shrunk and not _tells_apart(worlds, shape, cell, fault, *fault.shrunk):
+        return False
     return not fault.blind and (cell.table, cell.column) not in fault.touched
+
+
+def _tells_apart(
+    worlds: Worlds, shape: TableShape, cell: DamagedCell, fault: Fault, column: str, factor: Decimal
+) -> bool:
+    """Whether rounding left the struck value's neighbours other values: 10.05 and 10.06 are both
+    9.05 after x 0.9. Only told of cells that the fault found as the backup has them."""
+    row = worlds.start[shape.name].get(cell.key)
+    if (cell.table, cell.column) != (fault.table, column) or row is None:
+        return False
+    if cell.writers[:1] != (fault.step,):
+        return False
+    cent = Decimal("0.01")
+    value = Decimal(str(row[shape.columns.index(column)]))
+    mapped = [
+        (near * factor).quantize(cent, ROUND_HALF_UP)
+        for near in (value - cent, value, value + cent)
+    ]
+    return len(set(mapped)) == 3
 
 
 def _value(shape: TableShape, world: World, cell: DamagedCell) -> str | None:
