@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,8 +55,9 @@ def plans(suite: Suite, size: str, seeds: Iterable[int], classes: Sequence[str])
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    # A terminated run stops its servers too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A terminated run ends after the cases in hand and stops its servers.
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     suites = [suite for suite in SUITES if suite.name in options.suites]
     for suite in suites:
         if suite.file and not (options.samples / suite.file).is_file():
@@ -65,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lines: list[Line] = []
     try:
         with ThreadPoolExecutor(options.jobs) as pool:
-            for done in [pool.submit(_suite, suite, work, options, lines) for suite in suites]:
+            for done in [
+                pool.submit(_suite, suite, work, options, lines, stop) for suite in suites
+            ]:
                 done.result()
     finally:
         if options.keep:
@@ -76,12 +80,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(_holds(line) for line in lines) and not _below(lines) else 1
 
 
-def _suite(suite: Suite, work: Path, options: argparse.Namespace, lines: list[Line]) -> None:
+def _suite(
+    suite: Suite,
+    work: Path,
+    options: argparse.Namespace,
+    lines: list[Line],
+    stop: threading.Event,
+) -> None:
     """Every case of one suite on a server of its own; what is known goes to `lines` at once."""
     server = OwnServer()
     try:
         load_backup(server, suite, options.samples, "sample")
         for plan in plans(suite, options.size, options.seeds, options.classes):
+            if stop.is_set():
+                break
             lines.append(_one(server, "sample", plan, work, options.product))
             print(_row(lines[-1]), flush=True)
             if options.write:  # also what an interrupted run has got
