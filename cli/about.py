@@ -44,6 +44,7 @@ def status(case: Path) -> int:
 
 @click.command()
 @click.argument("case", type=CASE)
+@scratch
 @in_and_out
 def close(case: Path) -> int:
     """Wipe the rows of a case; hashes, decisions and the journal stay."""

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 import duckdb
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from diffing.model import Schema
 from recovery.case.facts import open_facts
@@ -23,12 +24,13 @@ from recovery.model import Assessment, Evidence, Plan, Role, StepLog
 from recovery.scratch.binaries import find_binaries
 from recovery.scratch.catalog import read_schema
 from recovery.scratch.cluster import Cluster, open_cluster, server_trouble
-from recovery.scratch.places import claim_place
+from recovery.scratch.places import claim_place, take_folder
 from recovery.scratch.state import LoadedState
 from recovery.sources.detect import open_source
 from recovery.steps.read import read_steps
 
 LOAD = "load.json"
+PLACES = "scratch.json"  # where scratch databases of the case are, to be removed with it
 WARNINGS = "warnings.json"
 SIDES: tuple[Role, ...] = ("backup", "current")
 
@@ -73,6 +75,7 @@ class Bench:
     @property
     def cluster(self) -> Cluster:
         if self._cluster is None:
+            _remember(self.case, self.world)
             self._cluster = open_cluster(
                 f"case-{self.case.id}",
                 place=self.world.scratch_place,
@@ -156,6 +159,54 @@ def require_server(world: World) -> None:
             return
     find_binaries(world.pg_bin)
     claim_place(world.scratch_place)
+
+
+def _remember(case: CaseFolder, world: World) -> None:
+    """Note the place before anything is put there; a DSN without its password."""
+    known = _places(case)
+    here = str(world.scratch_place.absolute()) if world.scratch_place is not None else ""
+    if world.dsn is not None:
+        now = (known[0], (*known[1], _without_password(world.dsn)))
+    else:
+        now = ((*known[0], here), known[1])
+    places, servers = (tuple(dict.fromkeys(one)) for one in now)
+    if (places, servers) != known:
+        case.write_document(PLACES, "scratch", {"places": places, "servers": servers})
+
+
+def _without_password(dsn: str) -> str:
+    parts = conninfo_to_dict(dsn).items()
+    kept = {name: str(value) for name, value in parts if "password" not in name and value}
+    return make_conninfo("", **kept)
+
+
+def _places(case: CaseFolder) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Folders ('': the usual one), and servers given by DSN."""
+    if not case.has(PLACES):
+        return (), ()
+    document = case.read_document(PLACES, "scratch")
+    return document.texts("places"), document.texts("servers")
+
+
+def forget_scratch(case: CaseFolder, world: World) -> None:
+    """Remove every scratch database of the case, wherever it was loaded. Starts no server.
+
+    Raises EngineError when one of them cannot be reached: its rows would stay."""
+    owner = f"case-{case.id}"
+    places, servers = _places(case)
+    for place in places:
+        if place and not Path(place).exists():
+            continue
+        take_folder(claim_place(Path(place) if place else None), owner).release(remove=True)
+    for server in servers:
+        # With the password of the moment, where one is given for this very server.
+        given = world.dsn is not None and _same_server(world.dsn, server)
+        open_cluster(owner, dsn=world.dsn if given else server).remove()
+
+
+def _same_server(one: str, other: str) -> bool:
+    ours, theirs = conninfo_to_dict(one), conninfo_to_dict(other)
+    return all(ours.get(name) == theirs.get(name) for name in ("host", "hostaddr", "port", "user"))
 
 
 def _loaded_json(loaded: Loaded) -> Mapping[str, Json]:

@@ -1,18 +1,82 @@
 """Is this evidence what it is said to be? Warnings that every output repeats, and the refusal to
 compare two different databases."""
 
+import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
-from diffing.model import Ledger, Schema
+from diffing.model import Ledger, Schema, Status
 from recovery.case.folder import CaseFolder
+from recovery.case.world import Inputs
 from recovery.messages import message
-from recovery.model import EngineError, Evidence, Exit, StepLog
+from recovery.model import EngineError, Evidence, Exit, Group, Problem, StepLog
+from recovery.sources.detect import open_source
+from recovery.steps.read import read_steps
 
 _SAME_TABLES_SHARE = 0.5
+# Names of errors that say nothing about the table: the server went away, the disk is full.
+_TROUBLE = frozenset(
+    {
+        "OperationalError",
+        "AdminShutdown",
+        "CrashShutdown",
+        "CannotConnectNow",
+        "ConnectionFailure",
+        "ConnectionTimeout",
+        "DiskFull",
+        "IOException",
+        "OSError",
+    }
+)
+
+
+def require_usable(inputs: Inputs, checks: Sequence[Callable[[], None]]) -> None:
+    """Every input is read once, whole. All faults at once, with those that `checks` raise; then
+    whether the two states are of one database. Raises EngineError."""
+    problems: list[Problem] = []
+    refusals: list[EngineError] = []
+    for check in checks:
+        with _kept(refusals):
+            check()
+    for path in (inputs.backup, inputs.current):
+        with _kept(refusals):
+            problems += open_source(path).problems()
+    if inputs.steps is not None:
+        with _kept(refusals):
+            read_steps(inputs.steps)
+    _refuse(refusals, problems)
+    tables = [open_source(path).info.tables for path in (inputs.backup, inputs.current)]
+    require_same_database(tables[0], tables[1], inputs.current)
+
+
+@contextmanager
+def _kept(refusals: list[EngineError]) -> Iterator[None]:
+    """What cannot go on here is told later, together with the rest."""
+    try:
+        yield
+    except EngineError as error:
+        refusals.append(error)
+
+
+def _refuse(refusals: Sequence[EngineError], problems: Sequence[Problem]) -> None:
+    if len(refusals) == 1 and not problems:
+        (one,) = refusals
+        one.hint = one.hint or "check the name, or ask for the file again; nothing was made"
+        raise one
+    told = [
+        f"{error.where}: {error.message}" if error.where else error.message for error in refusals
+    ]
+    told += [str(problem) for problem in problems]
+    if told:
+        raise EngineError(
+            Exit.UNUSABLE,
+            "the case cannot be opened:\n" + "\n".join(told),
+            hint="put these right, or ask for the files again; nothing was made",
+        )
 
 
 def about_times(evidence: Sequence[Evidence], log: StepLog) -> tuple[str, ...]:
@@ -123,6 +187,44 @@ def rows_only_in_current(
         for table, row in some:
             found.setdefault(str(table), []).append(json.loads(row))
     return {table: tuple(extras) for table, extras in found.items()}
+
+
+def require_as_planned(facts: duckdb.DuckDBPyConnection, groups: Sequence[Group]) -> None:
+    """The staged rows are those that were approved: read back, they have the digest that the plan
+    has. Raises EngineError(REFUSED)."""
+    for group in groups:
+        digest = hashlib.sha256()
+        rows = facts.execute(
+            'SELECT key, "column", seen, target FROM staged WHERE "group" = ?'
+            ' ORDER BY key, "column"',
+            [group.id],
+        )
+        while some := rows.fetchmany(10_000):
+            for row in some:
+                digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        if digest.hexdigest() != group.operation.digest:
+            raise EngineError(
+                Exit.REFUSED,
+                f"the rows of group {group.id} are not those that were planned and approved",
+                where="case.duckdb",
+                hint="open a new case from the same evidence",
+            )
+
+
+def require_no_trouble(ledger: Ledger) -> None:
+    """A table that could not be compared because of what happened around us is compared again by
+    the next run. Raises EngineError(COULD_NOT_TELL)."""
+    troubled = [
+        f"{table.table}: {table.why}"
+        for table in ledger
+        if table.status is Status.NOT_COMPARED and table.why.partition(":")[0] in _TROUBLE
+    ]
+    if troubled:
+        raise EngineError(
+            Exit.COULD_NOT_TELL,
+            "the comparison could not be finished:\n" + "\n".join(troubled),
+            hint="put that right and run the same command again: it resumes",
+        )
 
 
 def write_damage(facts: duckdb.DuckDBPyConnection, case: CaseFolder) -> None:

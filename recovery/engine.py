@@ -11,8 +11,7 @@ rehearse the script, really run on a copy, re-read and compared
 report   how deep and how surely the data can be restored, for the customer, before anything is done
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -42,12 +41,9 @@ from recovery.localize.locate import BASE, MOVED, Given
 from recovery.localize.locate import locate as locate_faults
 from recovery.model import (
     Assessment,
-    EngineError,
     Evidence,
-    Exit,
     History,
     Plan,
-    Problem,
 )
 from recovery.plan import Catalog, make_plan
 from recovery.rehearse import rehearse as rehearse_script
@@ -61,7 +57,6 @@ from recovery.script.context import ScriptContext
 from recovery.script.landmarks import landmarks
 from recovery.script.render import render
 from recovery.sources.detect import open_source
-from recovery.steps.read import read_steps
 
 REPLAY_BASE = "replay_base"
 MOVED_BY = timedelta(hours=1, minutes=7, seconds=13, microseconds=123)
@@ -140,7 +135,9 @@ def _opened(case: Path, inputs: Inputs, world: World, *, server: bool = False) -
     if inputs.steps is not None:
         evidence.append(Evidence("steps", inputs.steps, 0, ""))
     if not (case / "case.toml").exists():
-        _require_usable(case, inputs, world, server=server)
+        world.progress.stage("reading the evidence")
+        checks = [lambda: require_place(case), lambda: require_server(world)]
+        doubts.require_usable(inputs, checks[: 1 + server])
     bench = Bench(CaseFolder.prepare(case, evidence, world.clock, version=version("dbmend")), world)
     with bench.or_put_away():
         if not bench.case.is_done("open"):
@@ -167,55 +164,6 @@ def _describe(bench: Bench) -> None:
     bench.case.finish("open", [])
 
 
-def _require_usable(case: Path, inputs: Inputs, world: World, *, server: bool) -> None:
-    """All faults of all inputs at once."""
-    world.progress.stage("reading the evidence")
-    problems: list[Problem] = []
-    refusals: list[EngineError] = []
-
-    with _kept(refusals):
-        require_place(case)
-    if server:
-        with _kept(refusals):
-            require_server(world)
-    for path in (inputs.backup, inputs.current):
-        with _kept(refusals):
-            problems += open_source(path).problems()
-    if inputs.steps is not None:
-        with _kept(refusals):
-            read_steps(inputs.steps)
-    if not refusals and not problems:
-        tables = [open_source(path).info.tables for path in (inputs.backup, inputs.current)]
-        doubts.require_same_database(tables[0], tables[1], inputs.current)
-    _refuse(refusals, problems)
-
-
-@contextmanager
-def _kept(refusals: list[EngineError]) -> Iterator[None]:
-    """What cannot go on here is told later, together with the rest."""
-    try:
-        yield
-    except EngineError as error:
-        refusals.append(error)
-
-
-def _refuse(refusals: Sequence[EngineError], problems: Sequence[Problem]) -> None:
-    if len(refusals) == 1 and not problems:
-        (one,) = refusals
-        one.hint = one.hint or "check the name, or ask for the file again; nothing was made"
-        raise one
-    told = [
-        f"{error.where}: {error.message}" if error.where else error.message for error in refusals
-    ]
-    told += [str(problem) for problem in problems]
-    if told:
-        raise EngineError(
-            Exit.UNUSABLE,
-            "the evidence cannot be used:\n" + "\n".join(told),
-            hint="ask for the file again; nothing was made",
-        )
-
-
 # --- load, compare, replay ------------------------------------------------------------------------
 
 
@@ -236,6 +184,7 @@ def _compare(bench: Bench) -> None:
         options=Options(),
         progress=bench.world.progress,
     )
+    doubts.require_no_trouble(ledger)
     warnings = doubts.about_order(backup.schema, current.schema, ledger)
     known = doubts.about_times(bench.evidence(), bench.log)
     bench.case.write_document(WARNINGS, "warnings", {"warnings": (*known, *warnings)})
@@ -392,5 +341,9 @@ _STAGES: Mapping[str, tuple[Callable[[Bench], None], Stage, tuple[str, ...]]] = 
     "locate": (_locate, summary.located, ("assessment.json",)),
     "plan": (_plan, summary.planned, ("plan.json", "damage.parquet")),
     "rehearse": (_rehearse, summary.rehearsed, ()),
-    "report": (_report, summary.reported, ("report/depth.json",)),
+    "report": (
+        _report,
+        summary.reported,
+        ("report/depth.json", "report/depth.ru.html", "report/depth.en.html"),
+    ),
 }

@@ -16,16 +16,23 @@ from recovery.case.reading import Reader
 from recovery.case.result import Grid, Json, Result
 from recovery.case.serial import read_rehearsal, rehearsal_json
 from recovery.case.world import World
+from recovery.doubts import require_as_planned
 from recovery.messages import show
 from recovery.model import Decision, EngineError, Exit, Group, Plan
 from recovery.rehearse import rehearse
 from recovery.script.context import ScriptContext
 from recovery.script.landmarks import landmarks
 from recovery.script.render import dressed, render
-
-REPORT = "report/depth.json"
-SCRIPT = "script.json"
-
+from recovery.standing import (
+    APPLIED,
+    REPORT,
+    RUNS,
+    SCRIPT,
+    LastRun,
+    last_run,
+    report_digest,
+    require_untouched,
+)
 
 # --- consent --------------------------------------------------------------------------------------
 
@@ -33,11 +40,12 @@ SCRIPT = "script.json"
 def agree(case: Path, *, by: str, world: World) -> Result:
     """The customer's consent to the report as it is now."""
     with Bench(CaseFolder.open(case, world.clock), world) as bench:
-        bench.case.require("report")
+        require_untouched(bench.case, "report")
         digest = files.sha256(bench.case.path / REPORT)
         decisions.agree(bench.case, decisions.Agreement(by, world.clock(), digest))
         told = f"{by} agreed to the report {digest[:12]}."
-        return Result(Exit.FINE, (told,), (), _warnings(bench), {"by": by, "report": digest})
+        document = {"dbmend": "agree/1", "by": by, "report": digest}
+        return Result(Exit.FINE, (told,), (), _warnings(bench), document)
 
 
 def decide(
@@ -52,7 +60,7 @@ def decide(
 ) -> Result:
     """Decisions are bound to the plan as it is now. Approving asks for consent to every hazard."""
     with Bench(CaseFolder.open(case, world.clock), world) as bench:
-        bench.case.require("plan")
+        require_untouched(bench.case, "plan")
         plan = bench.plan
         chosen = decisions.select(plan, groups)
         if not chosen:
@@ -111,7 +119,11 @@ def _review_result(bench: Bench, plan: Plan, review: decisions.Review) -> Result
     still_open = [row[0] for row in rows if row[3] == "open"]
     told = "All groups are decided." if not still_open else f"Open: {', '.join(still_open)}."
     grid = Grid("Decisions", ("group", "table", "grade", "decision", "by"), rows)
-    document: Mapping[str, Json] = {"plan": plan.digest, "decisions": {r[0]: r[3] for r in rows}}
+    document: Mapping[str, Json] = {
+        "dbmend": "decide/1",
+        "plan": plan.digest,
+        "decisions": {row[0]: row[3] for row in rows},
+    }
     code = Exit.FINDINGS if rejected else Exit.FINE
     return Result(code, (told,), (grid,), _warnings(bench), document)
 
@@ -129,9 +141,10 @@ def script(
 ) -> Result:
     """Render what is approved, rehearse exactly that, and only then hand it out."""
     with Bench(CaseFolder.open(case, world.clock), world) as bench:
-        bench.case.require("plan")
+        require_untouched(bench.case, "plan")
         groups = _approved(bench)
-        agreement = decisions.read_review(bench.case).agreed(_report_digest(bench))
+        require_as_planned(bench.facts, groups)
+        agreement = decisions.read_review(bench.case).agreed(report_digest(bench.case))
         schema = bench.schema("current")
         with bench.cluster.connect("current") as connection:
             seen = landmarks(connection, groups, bench.facts, schema)
@@ -198,7 +211,13 @@ def script(
             tuple(told),
             (),
             _warnings(bench),
-            {"repair": repair.digest, "undo": undo.digest, "groups": [g.id for g in groups]},
+            {
+                "dbmend": "script/1",
+                "repair": repair.digest,
+                "undo": undo.digest,
+                "groups": [group.id for group in groups],
+                "on_moved": on_moved,
+            },
         )
 
 
@@ -227,10 +246,6 @@ def _approved(bench: Bench) -> tuple[Group, ...]:
     return groups
 
 
-def _report_digest(bench: Bench) -> str:
-    return files.sha256(bench.case.path / REPORT) if bench.case.has(REPORT) else ""
-
-
 # --- apply, undo ----------------------------------------------------------------------------------
 
 
@@ -243,28 +258,51 @@ def apply(case: Path, *, to: str, world: World) -> Result:
 def apply_on(bench: Bench, to: str) -> Result:
     """The same with the case already open."""
     known = _ready(bench)
-    if decisions.read_review(bench.case).agreed(_report_digest(bench)) is None:
+    require_untouched(bench.case, "report")
+    if decisions.read_review(bench.case).agreed(report_digest(bench.case)) is None:
         raise EngineError(
             Exit.REFUSED,
             "the customer has not agreed to this report",
             hint=f"dbmend agree {bench.case.path} --by NAME",
         )
-    return _run(bench, "repair.sql", known.text("repair"), to)
+    run = LastRun("repair.sql", "", known.text("repair"), known.text("undo"), "")
+    result = _run(bench, "repair.sql", run, to)
+    if result.document["state"] == "applied":
+        _keep(bench, run)
+    return result
+
+
+def _keep(bench: Bench, run: LastRun) -> None:
+    """A script made later must not take away the way back from this one."""
+    for name, digest in (("repair.sql", run.repair), ("undo.sql", run.undo)):
+        bench.case.write(f"{APPLIED}{digest[:12]}.{name}", bench.case.read(name))
 
 
 def undo(case: Path, *, to: str, world: World) -> Result:
-    """Put back what the repair found, as guarded as the repair."""
+    """Put back what the repair found, as guarded as the repair. What was applied last is taken
+    back, whatever was decided or made since."""
     with Bench(CaseFolder.open(case, world.clock), world) as bench:
-        return _run(bench, "undo.sql", _ready(bench).text("undo"), to)
+        known = _script(bench)
+        _require_journal(bench)
+        run = LastRun("undo.sql", "", known.text("repair"), known.text("undo"), "")
+        last = last_run(bench.case)
+        kept = f"{APPLIED}{last.undo[:12]}.undo.sql" if last is not None else ""
+        if last is not None and last.undo != run.undo and bench.case.has(kept):
+            return _run(bench, kept, last, to)
+        return _run(bench, "undo.sql", run, to)
 
 
-def _ready(bench: Bench) -> Reader:
-    """The script is of this very plan, approved as it is, and its rehearsal passed."""
+def _script(bench: Bench) -> Reader:
     if not bench.case.has(SCRIPT):
         raise EngineError(
             Exit.REFUSED, "there is no script yet", hint=f"dbmend script {bench.case.path}"
         )
-    known = bench.case.read_document(SCRIPT, "script")
+    return bench.case.read_document(SCRIPT, "script")
+
+
+def _ready(bench: Bench) -> Reader:
+    """The script is of this very plan, approved as it is, and its rehearsal passed."""
+    known = _script(bench)
     rehearsal = read_rehearsal(bench.case.read_document("rehearsal.json", "rehearsal"))
     groups = _approved(bench)
     again = f"dbmend script {bench.case.path}"
@@ -274,18 +312,27 @@ def _ready(bench: Bench) -> Reader:
         raise EngineError(Exit.REFUSED, "the script is not of what is approved now", hint=again)
     if not rehearsal.passed or rehearsal.body_digest != known.text("repair"):
         raise EngineError(Exit.REFUSED, "no passed rehearsal is of exactly this script", hint=again)
+    _require_journal(bench)
+    return known
+
+
+def _require_journal(bench: Bench) -> None:
     journal = bench.case.journal()
     if not journal.intact:
         raise EngineError(
             Exit.REFUSED,
             f"the journal is broken at line {journal.broken}: {journal.why}",
-            where=str(bench.case.path),
+            where=str(bench.case.path / "journal.jsonl"),
+            hint="somebody changed it: nothing that it says about consent can be relied on;"
+            " open a new case from the same evidence",
         )
-    return known
 
 
-def _run(bench: Bench, name: str, digest: str, to: str) -> Result:
-    text = bench.case.read(name).decode()
+def _run(bench: Bench, name: str, run: LastRun, to: str) -> Result:
+    """Run the file `name` of the case on the target, as a script that the journal tells of."""
+    text = bench.case.read(name).decode("utf-8", "surrogateescape")
+    what = "undo.sql" if name.endswith("undo.sql") else "repair.sql"
+    digest = run.undo if what == "undo.sql" else run.repair
     if target.body_digest(text) != digest:
         raise EngineError(
             Exit.REFUSED,
@@ -294,9 +341,13 @@ def _run(bench: Bench, name: str, digest: str, to: str) -> Result:
             hint=f"dbmend script {bench.case.path}",
         )
     found = target.look(text, to)
-    bench.case.record("dbmend", f"runs {name}", {"digest": digest, "database": found.database})
+    bench.case.record(
+        "dbmend",
+        RUNS + what,
+        {"repair": run.repair, "undo": run.undo, "database": found.database},
+    )
     ended = target.apply(text, to, progress=bench.world.progress)
-    bench.case.record("dbmend", f"{name}: {ended.state}", {"digest": digest})
+    bench.case.record("dbmend", f"{what}: {ended.state}", {"digest": digest})
     rows = tuple(
         (one.name, f"{one.rows:,}", f"{one.bytes:,}", ", ".join(one.triggers))
         for one in found.tables
@@ -311,7 +362,15 @@ def _run(bench: Bench, name: str, digest: str, to: str) -> Result:
         told,
         (Grid("Tables", ("table", "rows, about", "bytes", "triggers"), rows),),
         _warnings(bench),
-        {"state": ended.state, "detail": ended.detail, "digest": digest},
+        {
+            "dbmend": "apply/1",
+            "script": what,
+            "state": ended.state,
+            "detail": ended.detail,
+            "digest": digest,
+            "database": found.database,
+            "before": {"ready": found.ready, "done": found.done, "moved": found.moved},
+        },
     )
 
 

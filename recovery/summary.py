@@ -37,7 +37,11 @@ def opened(
         (f"The evidence is whole. The step log has {len(log.steps)} steps.", f"Case: {case}"),
         (Grid("Evidence", ("role", "file", "what", "bytes", "SHA-256"), rows),),
         _english(warnings),
-        {"case": str(case), "evidence": [{"role": e.role, "sha256": e.sha256} for e in evidence]},
+        {
+            "dbmend": "open/1",
+            "case": str(case),
+            "evidence": [{"role": one.role, "sha256": one.sha256} for one in evidence],
+        },
     )
 
 
@@ -136,7 +140,8 @@ def replayed(bench: Bench) -> Result:
     grids = (
         (Grid("Steps that were not replayed", ("step", "outcome", "why"), rows),) if rows else ()
     )
-    return Result(Exit.FINE, tuple(told), grids, _english(bench.warnings), replay_json(replay))
+    document = bench.case.read_document("replay.json", "replay").value
+    return Result(Exit.FINE, tuple(told), grids, _english(bench.warnings), document)
 
 
 def located(bench: Bench) -> Result:
@@ -210,7 +215,12 @@ def planned(bench: Bench) -> Result:
 
 def rehearsed(bench: Bench) -> Result:
     if not bench.plan.groups:
-        return Result(Exit.FINE, ("Nothing to rehearse: the plan writes nothing.",))
+        return Result(
+            Exit.FINE,
+            ("Nothing to rehearse: the plan writes nothing.",),
+            warnings=_english(bench.warnings),
+            document={"dbmend": "rehearsal/1", "checks": []},
+        )
     document = bench.case.read_document("rehearsal.json", "rehearsal")
     rehearsal = read_rehearsal(document)
     rows = tuple(
@@ -257,7 +267,8 @@ def whole(case: Path, results: Mapping[str, Result]) -> Result:
     grids = tuple(grid for name in ("locate", "plan", "rehearse") for grid in results[name].grids)
     warnings = results["locate"].warnings
     document: dict[str, Json] = {name: one.document for name, one in results.items()}
-    return Result(code, tuple(told), grids, warnings, {"case": str(case), **document})
+    whole: Mapping[str, Json] = {"dbmend": "assess/1", "case": str(case), **document}
+    return Result(code, tuple(told), grids, warnings, whole)
 
 
 def replay_json(replay: Replay) -> Mapping[str, Json]:

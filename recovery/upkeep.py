@@ -9,12 +9,9 @@ from pathlib import Path
 import duckdb
 
 from recovery import engine, repair
-from recovery.bench import Bench
-from recovery.case import decisions
+from recovery.bench import WARNINGS, Bench, forget_scratch
 from recovery.case.folder import CaseFolder
 from recovery.case.result import Grid, Json, Result
-from recovery.case.serial import read_plan
-from recovery.case.stages import STAGES
 from recovery.case.world import Inputs, World
 from recovery.demo.build import build_case
 from recovery.demo.outcome import Outcome, compare_with_truth
@@ -23,18 +20,7 @@ from recovery.model import EngineError, Exit
 from recovery.scratch.binaries import find_binaries
 from recovery.scratch.cluster import open_cluster
 from recovery.scratch.places import home
-
-_FREE_BYTES_MIN = 5_000_000_000
-NEXT = {
-    "open": "dbmend load {case}",
-    "load": "dbmend compare {case}",
-    "compare": "dbmend replay {case}",
-    "replay": "dbmend locate {case}",
-    "locate": "dbmend plan {case}",
-    "plan": "dbmend rehearse {case}",
-    "rehearse": "dbmend report {case}",
-}
-
+from recovery.standing import open_groups, stage_states, what_next
 
 # --- where a case stands --------------------------------------------------------------------------
 
@@ -43,24 +29,37 @@ def status(case: Path, *, world: World) -> Result:
     """Reads only. Exit 4 when the journal was tampered with: nothing that it says can be used."""
     folder = CaseFolder.look(case, world.clock)
     journal = folder.journal()
+    states = stage_states(folder)
     done = {one.stage: one.at for one in folder.finished()}
-    rows = tuple((stage, "done" if stage in done else "", done.get(stage, "")) for stage in STAGES)
-    told = [f"Case {folder.id}: {len(journal.entries)} journal lines, the chain is whole."]
-    if not journal.intact:
-        told = [f"THE JOURNAL IS BROKEN at line {journal.broken}: {journal.why}."]
-    open_groups = _open_groups(folder)
-    told += _what_next(case, folder, set(done), open_groups)
+    rows = tuple((stage, state, done.get(stage, "")) for stage, state in states.items())
+    if journal.intact:
+        lines = len(journal.entries)
+        told = [
+            f"Case {folder.id}: {lines} journal lines, the chain is whole ({journal.head[:12]})."
+        ]
+        told += what_next(folder)
+    else:
+        told = [
+            f"THE JOURNAL IS BROKEN at line {journal.broken}: {journal.why}.",
+            "Nothing that it says about consent can be relied on.",
+            "Next: open a new case from the same evidence",
+        ]
     warnings = (
-        folder.read_document("warnings.json", "warnings").texts("warnings")
-        if folder.has("warnings.json")
-        else ()
+        folder.read_document(WARNINGS, "warnings").texts("warnings") if folder.has(WARNINGS) else ()
     )
     document: Mapping[str, Json] = {
+        "dbmend": "status/1",
         "case": folder.id,
         "closed": folder.closed,
-        "journal": {"lines": len(journal.entries), "intact": journal.intact, "why": journal.why},
-        "stages": dict(done),
-        "open_groups": open_groups,
+        "journal": {
+            "lines": len(journal.entries),
+            "intact": journal.intact,
+            "head": journal.head,
+            "why": journal.why,
+        },
+        "stages": states,
+        "open_groups": open_groups(folder),
+        "next": told[-1].removeprefix("Next: ") if told[-1].startswith("Next: ") else "",
     }
     return Result(
         Exit.FINE if journal.intact else Exit.REFUSED,
@@ -71,50 +70,20 @@ def status(case: Path, *, world: World) -> Result:
     )
 
 
-def _open_groups(folder: CaseFolder) -> tuple[str, ...]:
-    if not folder.has("plan.json"):
-        return ()
-    plan = read_plan(folder.read_document("plan.json", "plan"))
-    known = decisions.read_review(folder).in_force(plan.digest)
-    return tuple(group.id for group in plan.groups if group.id not in known)
-
-
-def _what_next(
-    case: Path, folder: CaseFolder, done: set[str], open_groups: tuple[str, ...]
-) -> list[str]:
-    if folder.closed:
-        return ["The case is closed: its rows are wiped, hashes and journal are kept."]
-    for stage in STAGES[:-1]:
-        following = STAGES[STAGES.index(stage) + 1]
-        if stage in done and following not in done:
-            return [f"Next: {NEXT[stage].format(case=case)}"]
-    if open_groups:
-        return [
-            f"Open groups: {', '.join(open_groups)}.",
-            f"Next: dbmend decide {case} safe approve --by NAME",
-        ]
-    if (
-        not folder.has("plan.json")
-        or not read_plan(folder.read_document("plan.json", "plan")).groups
-    ):
-        return ["Nothing is to be repaired."]
-    if not folder.has("script.json"):
-        return [f"Next: dbmend agree {case} --by NAME, dbmend script {case}"]
-    return [f"Next: dbmend apply {case} --to DSN, or run repair.sql with psql"]
-
-
 def close(case: Path, *, world: World) -> Result:
-    """Wipe the rows: of the case, and of its scratch server."""
+    """Wipe the rows: of the case, and of every scratch server it was loaded into."""
     with CaseFolder.open(case, world.clock, closed=True) as folder:
-        cluster = open_cluster(
-            f"case-{folder.id}", place=world.scratch_place, binaries=world.pg_bin, dsn=world.dsn
-        )
-        cluster.remove()
+        forget_scratch(folder, world)
         wiped = folder.close("dbmend")
         told = [f"{len(wiped.removed)} files wiped; hashes and the journal are kept."]
         if wiped.left:
             told.append(f"Not made by dbmend and left: {', '.join(wiped.left)}.")
-        return Result(Exit.FINE, tuple(told), document={"removed": wiped.removed})
+        document: Mapping[str, Json] = {
+            "dbmend": "close/1",
+            "removed": wiped.removed,
+            "left": wiped.left,
+        }
+        return Result(Exit.FINE, tuple(told), document=document)
 
 
 # --- the machine ----------------------------------------------------------------------------------
@@ -139,7 +108,8 @@ def doctor(*, world: World) -> Result:
     rows.append(("DuckDB", "ok", duckdb.__version__))
     rows.append(("dbmend", "ok", version("dbmend")))
     document: Mapping[str, Json] = {
-        name: {"state": state, "detail": what} for name, state, what in rows
+        "dbmend": "doctor/1",
+        "machine": {name: {"state": state, "detail": what} for name, state, what in rows},
     }
     told = "Everything is here." if code is Exit.FINE else "Something is missing."
     return Result(
@@ -195,7 +165,7 @@ def demo(folder: Path | None, *, world: World) -> Result:
         told,
         assessed.grids,
         assessed.warnings,
-        {"folder": str(place), "case": str(case), **outcome.figures()},
+        {"dbmend": "demo/1", "folder": str(place), "case": str(case), **outcome.figures()},
     )
 
 

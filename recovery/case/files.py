@@ -74,7 +74,7 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-OWN_FOLDERS = ("evidence", "report", "work")
+OWN_FOLDERS = ("evidence", "report", "work", "applied")
 
 
 def seal(case: Path) -> None:

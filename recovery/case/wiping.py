@@ -22,6 +22,7 @@ KEPT = frozenset(
         "journal.jsonl",
         "stages.json",
         "review.json",
+        "script.json",
         "diff.json",
         ".lock",
         "evidence",
@@ -42,6 +43,8 @@ WIPED = (
     "repair.sql",
     "undo.sql",
     "report",
+    "applied",
+    "scratch.json",
     "work",
 )
 

@@ -1,0 +1,168 @@
+"""Where a case stands, read from its folder alone: which stages are done, who decided what, which
+script was run and how that ended, and so what comes next."""
+
+from dataclasses import dataclass
+
+from recovery.case import decisions, files
+from recovery.case.folder import CaseFolder
+from recovery.case.serial import read_plan
+from recovery.case.stages import STAGES
+from recovery.model import EngineError, Exit
+
+REPORT = "report/depth.json"
+SCRIPT = "script.json"
+RUNS = "runs "  # the journal's words before a script is run, and after
+APPLIED = "applied/"  # a folder: the scripts that were applied, by digest
+
+NEXT = {
+    "open": "dbmend load {case}",
+    "load": "dbmend compare {case}",
+    "compare": "dbmend replay {case}",
+    "replay": "dbmend locate {case}",
+    "locate": "dbmend plan {case}",
+    "plan": "dbmend rehearse {case}",
+    "rehearse": "dbmend report {case}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The last time a script of the case was begun on a target, as the journal tells it. `state`
+    is '' when its end is not known; digests are those of the repair and of its undo."""
+
+    name: str
+    state: str
+    repair: str
+    undo: str
+    database: str
+
+    @property
+    def repaired(self) -> bool:
+        """The target holds the repair, as far as is known here."""
+        return self.name == "repair.sql" and self.state in ("applied", "already applied")
+
+
+def report_digest(folder: CaseFolder) -> str:
+    return files.sha256(folder.path / REPORT) if folder.has(REPORT) else ""
+
+
+def last_run(folder: CaseFolder) -> LastRun | None:
+    """None when no script was run, or none since the last one that changed nothing."""
+    found: LastRun | None = None
+    before: LastRun | None = None
+    for entry in folder.journal().entries:
+        if entry.what.startswith(RUNS):
+            told = {name: str(value) for name, value in entry.detail.items()}
+            before = found
+            found = LastRun(
+                entry.what.removeprefix(RUNS),
+                "",
+                told.get("repair", ""),
+                told.get("undo", ""),
+                told.get("database", ""),
+            )
+        elif found is not None and entry.what.startswith(f"{found.name}: "):
+            state = entry.what.removeprefix(f"{found.name}: ")
+            if state == "refused":
+                found = before
+            else:
+                found = LastRun(found.name, state, found.repair, found.undo, found.database)
+    return found
+
+
+def require_untouched(folder: CaseFolder, stage: str) -> None:
+    """What people decide on is what the stages wrote. Raises EngineError: UNUSABLE for a stage that
+    was not done yet, REFUSED for documents that were changed since."""
+    for name in STAGES[: STAGES.index(stage) + 1]:
+        folder.require(name)
+        if not folder.is_done(name):
+            raise EngineError(
+                Exit.REFUSED,
+                f"what '{name}' wrote into the case is not what it was: it was changed since",
+                where=str(folder.path),
+                hint=f"dbmend {name} {folder.path} makes it again; look at it before you decide",
+            )
+
+
+def stage_states(folder: CaseFolder) -> dict[str, str]:
+    """Per stage: done, CHANGED (its documents, or what they were made from), or ''."""
+    known = {one.stage for one in folder.finished()}
+    if folder.closed:  # its documents are gone on purpose
+        return {stage: "done" if stage in known else "" for stage in STAGES}
+    return {
+        stage: ("done" if folder.is_done(stage) else "CHANGED") if stage in known else ""
+        for stage in STAGES
+    }
+
+
+def open_groups(folder: CaseFolder) -> tuple[str, ...]:
+    if not folder.has("plan.json"):
+        return ()
+    plan = read_plan(folder.read_document("plan.json", "plan"))
+    known = decisions.read_review(folder).in_force(plan.digest)
+    return tuple(group.id for group in plan.groups if group.id not in known)
+
+
+def what_next(folder: CaseFolder) -> tuple[str, ...]:
+    """Sentences; where something is to be done, the last one names the command."""
+    case = folder.path
+    if folder.closed:
+        return ("The case is closed: its rows are wiped, hashes and journal are kept.",)
+    states = stage_states(folder)
+    for stage, state in states.items():
+        if state == "CHANGED":
+            again = "assess" if stage == "open" else f"{stage} {case}"
+            return (
+                f"What '{stage}' wrote was changed since, or what it stands on.",
+                f"Next: dbmend {again}, and what follows it, makes it again",
+            )
+        if not state and stage == "open":
+            return ("Next: the same dbmend assess (or open) again: it resumes",)
+        if not state:
+            before = STAGES[STAGES.index(stage) - 1]
+            return (f"Next: {NEXT[before].format(case=case)}",)
+    plan = read_plan(folder.read_document("plan.json", "plan"))
+    if not plan.groups:
+        return ("Nothing is to be repaired.", f"Next: dbmend close {case}")
+    return _after_the_report(folder)
+
+
+def _after_the_report(folder: CaseFolder) -> tuple[str, ...]:
+    case = folder.path
+    plan = read_plan(folder.read_document("plan.json", "plan"))
+    review = decisions.read_review(folder)
+    waiting = open_groups(folder)
+    if waiting:
+        told = f"Open groups: {', '.join(waiting)}."
+        return (told, f"Next: dbmend decide {case} GROUP... approve|reject --by NAME")
+    approved = [group.id for group in review.approved(plan)]
+    if not approved:
+        return ("Every group was rejected: nothing is to be repaired.",)
+    if review.agreed(report_digest(folder)) is None:
+        told = "The customer has not agreed to the report as it is now."
+        return (told, f"Next: dbmend agree {case} --by NAME")
+    if not _is_of(folder, plan.digest, approved):
+        return (f"Next: dbmend script {case}",)
+    run = last_run(folder)
+    if run is not None and not run.state:
+        told = f"How {run.name} ended on {run.database} is not known."
+        verb = "undo" if run.name == "undo.sql" else "apply"
+        return (
+            told,
+            f"Next: dbmend {verb} {case} --to DSN, which says so and writes nothing twice",
+        )
+    if run is not None and run.repaired and run.repair == _digest(folder, "repair"):
+        told = f"The repair was applied to {run.database}."
+        return (told, f"Next: dbmend close {case}, or dbmend undo {case} --to DSN")
+    return (f"Next: dbmend apply {case} --to DSN, or run repair.sql with psql",)
+
+
+def _is_of(folder: CaseFolder, plan: str, groups: list[str]) -> bool:
+    if not folder.has(SCRIPT):
+        return False
+    known = folder.read_document(SCRIPT, "script")
+    return known.text("plan") == plan and list(known.texts("groups")) == groups
+
+
+def _digest(folder: CaseFolder, name: str) -> str:
+    return folder.read_document(SCRIPT, "script").text(name)
