@@ -104,7 +104,7 @@ def scratch(command: Command) -> Command:
         type=click.Path(path_type=Path),
         expose_value=False,
         callback=_set_place,
-        help="Where scratch databases are kept: needs about three times the data.",
+        help="Where scratch databases are kept: needs about four times the size of the dumps.",
     )(command)
 
 
