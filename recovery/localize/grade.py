@@ -14,6 +14,7 @@ from recovery.localize.statement import Target
 from recovery.model import Cause, FaultClass
 
 _TOLERANCE_SECONDS = 5
+_EXACT_STEPS_MIN = 3  # so many steps must show their very time before the log's clock is trusted
 
 # Clock-fed values are compared leniently: the log's time is not the transaction's own.
 _MACROS = (
@@ -55,6 +56,14 @@ SELECT *, agrees(c, f, unstable) AS explained,
 FROM told WHERE NOT (unstable AND NOT agrees(c, f, unstable)) AND c IS DISTINCT FROM t
 """
 
+# Steps whose time can be seen in the current state, to the microsecond or only about.
+_CLOCK = """
+SELECT count(DISTINCT c.f_step) FILTER (c.c IS NOT DISTINCT FROM c.f),
+       count(*) FILTER (c.c IS DISTINCT FROM c.f AND agrees(c.c, c.f, true))
+FROM cell c JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
+WHERE c.c_row AND c.f_row AND moment(c.f) IS NOT NULL
+"""
+
 # Rows on which somebody else may have worked: a divergence that the faulty run does not explain.
 _WORKED_ON = """
 CREATE OR REPLACE TEMP TABLE worked_on AS
@@ -71,7 +80,7 @@ WITH graded AS (
     SELECT j.*, CASE
         WHEN NOT explained THEN 'undecided'
         WHEN $named AND NOT timeless THEN 'undecided'
-        WHEN unstable AND t_step IS NOT NULL THEN 'stale'
+        WHEN unstable AND t_step IS NOT NULL AND NOT $exact_clock THEN 'stale'
         WHEN list_contains($covered::VARCHAR[], "table")
             THEN CASE WHEN unstable THEN 'consistent' ELSE 'proven' END
         WHEN unstable THEN 'touch'
@@ -216,6 +225,7 @@ def grade(
         shared
         | {
             "injective": sorted(verdicts.injective),
+            "exact_clock": _clock_is_exact(facts),
             "named": verdicts.fault_class is FaultClass.MISSING_WHERE,
         },
     )
@@ -228,3 +238,11 @@ def grade(
             "aimed": sorted({target.table for target in verdicts.targets}),
         },
     )
+
+
+def _clock_is_exact(facts: duckdb.DuckDBPyConnection) -> bool:
+    """The log gives the transactions' own times: enough steps show it, and none speaks against
+    it. Then a time that a replayed step wrote is the time that was there."""
+    row = facts.execute(_CLOCK).fetchone()
+    assert row is not None
+    return int(row[0]) >= _EXACT_STEPS_MIN and int(row[1]) == 0

@@ -118,14 +118,22 @@ WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND {_RELATION}
 ORDER BY n.nspname, c.relname, t.tgname
 """
 
+# The column a sequence feeds: the one that owns it, else the only one whose default asks it.
 SEQUENCES: Final = f"""
 SELECT n.nspname, c.relname, s.seqincrement, tn.nspname, t.relname, a.attname
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_sequence s ON s.seqrelid = c.oid
 LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
      AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
-LEFT JOIN pg_class t ON t.oid = d.refobjid LEFT JOIN pg_namespace tn ON tn.oid = t.relnamespace
-LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+LEFT JOIN (SELECT e.refobjid AS sequence, min(f.adrelid) AS relation, min(f.adnum) AS number
+           FROM pg_depend e JOIN pg_attrdef f ON f.oid = e.objid
+           JOIN pg_class r ON r.oid = f.adrelid AND NOT r.relispartition
+           WHERE e.classid = 'pg_attrdef'::regclass AND e.refclassid = 'pg_class'::regclass
+           GROUP BY e.refobjid HAVING count(*) = 1) asked ON asked.sequence = c.oid
+LEFT JOIN pg_class t ON t.oid = coalesce(d.refobjid, asked.relation)
+LEFT JOIN pg_namespace tn ON tn.oid = t.relnamespace
+LEFT JOIN pg_attribute a ON a.attrelid = t.oid
+     AND a.attnum = CASE WHEN d.refobjid IS NOT NULL THEN d.refobjsubid ELSE asked.number END
 WHERE {_RELATION} ORDER BY n.nspname, c.relname
 """
 
