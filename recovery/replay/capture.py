@@ -32,6 +32,7 @@ class Image:
     table: str
     old: dict[str, str | None] | None
     new: dict[str, str | None] | None
+    whole: bool = True  # False: the server did not send all of it, the rows tell nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,12 @@ class Truncated:
     tables: tuple[str, ...]
 
 
-Change = Marker | Image | Truncated
+@dataclass(frozen=True, slots=True)
+class Altered:
+    """A step changed the definition of something: what that did to rows is not decoded."""
+
+
+Change = Marker | Image | Truncated | Altered
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +56,43 @@ class _Relation:
     columns: tuple[str, ...]
 
 
+# Runs as whoever changes a definition; nobody but the keeper may replace it. Tables that a step
+# makes are captured whole too, else the server would refuse to update them.
+_WATCH = """
+CREATE SCHEMA dbmend_watch;
+CREATE FUNCTION dbmend_watch.altered() RETURNS event_trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE one record;
+BEGIN
+  FOR one IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
+    CONTINUE WHEN one.schema_name = 'pg_temp' OR one.command_tag IN
+      ('CREATE INDEX', 'ALTER INDEX', 'COMMENT', 'GRANT', 'REVOKE', 'ALTER DEFAULT PRIVILEGES');
+    PERFORM pg_logical_emit_message(true, 'altered', ''::text);
+    IF one.command_tag IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO')
+       AND one.object_type = 'table' THEN
+      EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', one.objid::regclass);
+    END IF;
+  END LOOP;
+END $body$;
+CREATE FUNCTION dbmend_watch.dropped() RETURNS event_trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+  PERFORM pg_logical_emit_message(true, 'altered', ''::text) FROM (
+    SELECT FROM pg_event_trigger_dropped_objects()
+    WHERE NOT is_temporary AND object_type <> 'index' LIMIT 1) AS one;
+END $body$;
+CREATE EVENT TRIGGER dbmend_altered ON ddl_command_end EXECUTE FUNCTION dbmend_watch.altered();
+CREATE EVENT TRIGGER dbmend_dropped ON sql_drop EXECUTE FUNCTION dbmend_watch.dropped();
+"""
+
+
 def publish(keeper: Connection[tuple[object, ...]]) -> None:
-    """Make the publication that the slot reads, in the database that clones are made of."""
+    """Make what the slot reads, in the database that clones are made of, and watch changes of
+    definitions there."""
     keeper.execute(
         f"CREATE PUBLICATION {PUBLICATION} FOR ALL TABLES WITH (publish_via_partition_root = true)"
     )
+    keeper.execute(_WATCH.encode())
 
 
 def start(capture: Connection[tuple[object, ...]], slot: str) -> None:
@@ -102,17 +140,19 @@ def _decode(data: bytes, relations: dict[int, _Relation]) -> Change | None:
         case b"I":
             relation = relations[reader.integer(4)]
             reader.skip(1)
-            return Image("insert", relation.table, None, reader.row(relation, {}))
+            return Image("insert", relation.table, None, reader.row(relation, None)[0])
         case b"U":
             relation = relations[reader.integer(4)]
-            old = reader.row(relation, {}) if reader.tag() in (b"O", b"K") else {}
-            if old:
+            tag = reader.tag()
+            old = reader.row(relation, None)[0] if tag in (b"O", b"K") else None
+            if old is not None:
                 reader.skip(1)
-            return Image("update", relation.table, old, reader.row(relation, old))
+            new, known = reader.row(relation, old)
+            return Image("update", relation.table, old, new, tag == b"O" and known)
         case b"D":
             relation = relations[reader.integer(4)]
-            reader.skip(1)
-            return Image("delete", relation.table, reader.row(relation, {}), None)
+            tag = reader.tag()
+            return Image("delete", relation.table, reader.row(relation, None)[0], None, tag == b"O")
         case b"T":
             count = reader.integer(4)
             reader.skip(1)
@@ -121,7 +161,13 @@ def _decode(data: bytes, relations: dict[int, _Relation]) -> Change | None:
             reader.skip(9)
             prefix = reader.string()
             content = reader.take(reader.integer(4)).decode()
-            return Marker(content) if prefix == "step" else None
+            match prefix:
+                case "step":
+                    return Marker(content)
+                case "altered":
+                    return Altered()
+                case _:
+                    return None
         case _:  # begin, commit, origin, type: nothing that a replay needs
             return None
 
@@ -154,19 +200,26 @@ class _Reader:
         self.at = end + 1
         return text
 
-    def row(self, relation: _Relation, old: dict[str, str | None]) -> dict[str, str | None]:
-        """A tuple; an unchanged out-of-line value is not sent and is taken from the old row."""
+    def row(
+        self, relation: _Relation, old: dict[str, str | None] | None
+    ) -> tuple[dict[str, str | None], bool]:
+        """A tuple, and whether all of it is known: an unchanged out-of-line value is not sent
+        and is taken from the old row."""
         values: dict[str, str | None] = {}
+        known = True
         count = self.integer(2)
         assert count == len(relation.columns)
         for name in relation.columns:
             match self.tag():
                 case b"n":
                     values[name] = None
-                case b"u":
+                case b"u" if old is not None:
                     values[name] = old[name]
+                case b"u":
+                    values[name] = None
+                    known = False
                 case b"t":
                     values[name] = self.take(self.integer(4)).decode()
                 case other:
                     raise AssertionError(f"unknown tuple mark {other!r}")
-        return values
+        return values, known

@@ -8,12 +8,15 @@ rewritten by token. Shims are never complete, therefore every history is also re
 and chance moved, and what differs is called unstable.
 """
 
-from datetime import datetime
+import hashlib
+from datetime import UTC, datetime, timedelta
 
 import postgast
+import psycopg
 from psycopg import Connection, sql
 
 SHIM = "dbmend_shim"
+NEVER = datetime(2000, 1, 1, tzinfo=UTC)  # before the first step
 
 _DEFINITIONS = f"""
 CREATE SCHEMA {SHIM};
@@ -29,6 +32,10 @@ CREATE FUNCTION {SHIM}.timeofday() RETURNS text LANGUAGE sql VOLATILE
   RETURN pg_catalog.to_char({SHIM}.now(), 'Dy Mon DD HH24:MI:SS.US YYYY TZ');
 CREATE FUNCTION {SHIM}.gen_random_uuid() RETURNS uuid LANGUAGE sql VOLATILE
   RETURN pg_catalog.md5(pg_catalog.random()::text || pg_catalog.random()::text)::uuid;
+CREATE FUNCTION {SHIM}.age(timestamptz) RETURNS interval LANGUAGE sql STABLE
+  RETURN pg_catalog.age({SHIM}.now()::date::timestamptz, $1);
+CREATE FUNCTION {SHIM}.age(timestamp) RETURNS interval LANGUAGE sql STABLE
+  RETURN pg_catalog.age({SHIM}.now()::date::timestamp, $1);
 CREATE FUNCTION {SHIM}.uuid_generate_v4() RETURNS uuid LANGUAGE sql VOLATILE
   RETURN {SHIM}.gen_random_uuid();
 """
@@ -44,6 +51,7 @@ _FUNCTIONS = frozenset(
         "uuid_generate_v4",
     }
 )
+_ANYWHERE = frozenset({"gen_random_uuid", "uuid_generate_v4"})  # of extensions, in any schema
 _KEYWORDS = {
     "current_timestamp": f"{SHIM}.now()",
     "current_date": f"({SHIM}.now()::date)",
@@ -51,71 +59,155 @@ _KEYWORDS = {
     "localtime": f"({SHIM}.now()::time)",
     "localtimestamp": f"({SHIM}.now()::timestamp)",
 }
+_PRECISE = {
+    "current_timestamp": "timestamptz",
+    "current_time": "timetz",
+    "localtime": "time",
+    "localtimestamp": "timestamp",
+}
+_TODAY = f"pg_catalog.date_trunc('day', {SHIM}.now())"
+_LITERALS = {
+    "'now'": f"{SHIM}.now()",
+    "'today'": _TODAY,
+    "'tomorrow'": f"({_TODAY} + '1 day'::interval)",
+    "'yesterday'": f"({_TODAY} - '1 day'::interval)",
+}
+_MOMENTS = frozenset({"timestamptz", "timestamp", "date", "time", "timetz"})
 
 
 def pin(text: str) -> str:
     """SQL with every reading of the clock or of an unseeded id redirected to the shim.
 
-    Works on the server's own tokens, so that literals and comments stay as they are. Text that
-    does not scan is returned unchanged: the server will refuse it with its own message."""
+    Works on the server's own tokens, so that literals and comments stay as they are; the body of
+    a DO or of a function to be made is SQL of its own. Out of reach: 'now' that becomes a moment
+    by assignment only, and SQL put together at run time that does not call now() plainly. Text
+    that does not scan is returned unchanged: the server will refuse it with its own message."""
     raw = text.encode()
     try:
-        tokens = list(postgast.scan(text).tokens)
+        tokens = [(token.start, token.end) for token in postgast.scan(text).tokens]
     except postgast.PgQueryError:
         return text
-    words = [raw[token.start : token.end].decode().lower() for token in tokens]
+    words = [raw[start:end].decode().lower() for start, end in tokens]
     out: list[bytes] = []
     done = 0
-    for place, (token, word) in enumerate(zip(tokens, words, strict=True)):
-        start = token.start
-        if word in _KEYWORDS and words[place - 1 : place] != ["."]:
-            replacement = _KEYWORDS[word]
-        elif word in _FUNCTIONS and words[place + 1 : place + 2] == ["("]:
-            before = words[max(0, place - 2) : place]
-            if before[-1:] == ["."] and before != ["pg_catalog", "."]:
-                continue
-            if before == ["pg_catalog", "."]:
-                start = tokens[place - 2].start
-            replacement = f"{SHIM}.{word}"
-        else:
+    for place, (start, end) in enumerate(tokens):
+        if start < done:
             continue
-        out += [raw[done:start], replacement.encode()]
-        done = token.end
+        found = _pinned(words, place, raw[start:end].decode())
+        if found is None:
+            continue
+        replacement, first, last = found
+        out += [raw[done : tokens[first][0]], replacement.encode()]
+        done = tokens[last][1]
     return b"".join([*out, raw[done:]]).decode()
 
 
+def _pinned(words: list[str], place: int, text: str) -> tuple[str, int, int] | None:
+    """What stands for the word at `place`, and the first and last word that it replaces."""
+    word = words[place]
+    before = words[max(0, place - 2) : place]
+    after = words[place + 1 : place + 4]
+    if word in _KEYWORDS and before[-1:] != ["."]:
+        if word in _PRECISE and after[:1] == ["("] and after[2:] == [")"]:
+            digits = after[1]
+            return f"({_KEYWORDS[word]}::{_PRECISE[word]}({digits}))", place, place + 3
+        return _KEYWORDS[word], place, place
+    if word in _FUNCTIONS and after[:1] == ["("]:
+        if before[-1:] != ["."]:
+            return f"{SHIM}.{word}", place, place
+        if before == ["pg_catalog", "."] or (word in _ANYWHERE and len(before) == 2):
+            return f"{SHIM}.{word}", place - 2, place
+    if word in _LITERALS:
+        if after[:1] == ["::"] and set(after[1:2]) & _MOMENTS:
+            return _LITERALS[word], place, place
+        if before and before[-1] in _MOMENTS:
+            return f"({_LITERALS[word]}::{before[-1]})", place - 1, place
+    if text.startswith("$") and words[0] in ("do", "create"):
+        quote = text[: text.index("$", 1) + 1]
+        return quote + pin(text[len(quote) : -len(quote)]) + quote, place, place
+    return None
+
+
 def install(connection: Connection[tuple[object, ...]]) -> tuple[str, ...]:
-    """Put the shim into a database that only replays will use; redirect stored defaults and
-    function bodies. Returns what could not be redirected, in words."""
+    """Put the shim into a database that only replays will use; redirect stored defaults, function
+    bodies and views. Returns what could not be redirected, in words."""
     connection.execute(_DEFINITIONS.encode())
     connection.execute(
-        sql.SQL("SELECT pg_catalog.set_config('search_path', {}, false)").format(
-            sql.Literal(f"{SHIM}, pg_catalog")
-        )
+        sql.SQL(
+            "SELECT pg_catalog.set_config('search_path', {}, false),"
+            " pg_catalog.set_config('check_function_bodies', 'off', false)"
+        ).format(sql.Literal(f"{SHIM}, pg_catalog"))
     )
-    return (*_redirect_defaults(connection), *_redirect_functions(connection))
+    return (
+        *_redirect_defaults(connection),
+        *_redirect_functions(connection),
+        *_redirect_views(connection),
+    )
 
 
-def search_path(connection: Connection[tuple[object, ...]]) -> str:
+def search_path(connection: Connection[tuple[object, ...]], *, creating: bool = False) -> str:
     """Where unqualified names of a step are looked up: the shim, the catalog, then public, then
-    the remaining schemas by name (an application's own search path is not in a dump)."""
+    the remaining schemas by name (an application's own search path is not in a dump). What is
+    made without a schema goes to the first one, hence the other order for `creating`."""
     rows = connection.execute(
         "SELECT pg_catalog.quote_ident(nspname) FROM pg_catalog.pg_namespace"
         " WHERE nspname !~ '^(pg_|information_schema$|dbmend_)'"
         " ORDER BY nspname <> 'public', nspname"
     ).fetchall()
-    return ", ".join([SHIM, "pg_catalog", *(str(row[0]) for row in rows)])
+    names = [str(row[0]) for row in rows]
+    return ", ".join([*names, SHIM] if creating else [SHIM, "pg_catalog", *names])
 
 
-def set_clock(connection: Connection[tuple[object, ...]], at: datetime, seed: float) -> None:
-    """Pin the clock, the zone in which the step was written down, and the chance."""
-    offset = at.utcoffset()
-    hours = offset.total_seconds() / 3600 if offset else 0
+def set_clock(connection: Connection[tuple[object, ...]], at: datetime, path: str) -> None:
+    """A session as new, whatever the step before has set, with the clock and the zone in which
+    the step was written down. Temporary tables stay."""
+    offset = at.utcoffset() or timedelta(0)
+    zone = f"<{_hours(offset)}>{_hours(-offset)}" if offset else "UTC"
     connection.execute(
-        "SELECT pg_catalog.set_config('dbmend.now', %s, false),"
-        " pg_catalog.set_config('TimeZone', %s, false), pg_catalog.setseed(%s)",
-        (at.isoformat(), f"<{hours:+g}>{-hours:g}" if hours else "UTC", seed),
+        sql.SQL(
+            "RESET ROLE; RESET SESSION AUTHORIZATION; RESET ALL; DEALLOCATE ALL; CLOSE ALL;"
+            " SELECT pg_catalog.pg_advisory_unlock_all(),"
+            " pg_catalog.set_config('dbmend.now', {}, false),"
+            " pg_catalog.set_config('search_path', {}, false),"
+            " pg_catalog.set_config('TimeZone', {}, false)"
+        ).format(sql.Literal(at.isoformat()), sql.Literal(path), sql.Literal(zone))
     )
+
+
+def keep_clock(connection: Connection[tuple[object, ...]], at: datetime) -> None:
+    """Pin the clock again after a statement that reset settings; the rest is as it wanted."""
+    connection.execute("SELECT pg_catalog.set_config('dbmend.now', %s, false)", (at.isoformat(),))
+
+
+def set_chance(connection: Connection[tuple[object, ...]], name: str, seed: float) -> None:
+    """Chance as `seed` has it for the part of a history that is called `name`: parts differ, or
+    all their new ids would be the same."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    share = int.from_bytes(digest[:6], "big") / 2**48
+    connection.execute("SELECT pg_catalog.setseed(%s)", (2 * share - 1,))
+
+
+def _hours(offset: timedelta) -> str:
+    """As zones in the POSIX style write it: +03, -03:30."""
+    minutes = round(offset.total_seconds() / 60)
+    sign = "-" if minutes < 0 else "+"
+    hours, rest = divmod(abs(minutes), 60)
+    return f"{sign}{hours:02}" + (f":{rest:02}" if rest else "")
+
+
+def _try(
+    connection: Connection[tuple[object, ...]], what: str, *queries: sql.SQL | sql.Composed
+) -> list[str]:
+    """Nothing, or in words that it could not be done."""
+    try:
+        with connection.transaction():
+            for query in queries:
+                connection.execute(query)
+    except psycopg.Error as error:
+        if connection.closed:
+            raise
+        return [f"{what} reads the clock: {error.diag.message_primary or error}"]
+    return []
 
 
 def _redirect_defaults(connection: Connection[tuple[object, ...]]) -> tuple[str, ...]:
@@ -126,15 +218,27 @@ def _redirect_defaults(connection: Connection[tuple[object, ...]]) -> tuple[str,
         " WHERE a.attgenerated = '' AND c.relnamespace::regnamespace::text"
         " !~ '^(pg_|information_schema)'"
     ).fetchall()
+    domains = connection.execute(
+        "SELECT pg_catalog.format_type(t.oid, NULL), t.typdefault FROM pg_catalog.pg_type t"
+        " WHERE t.typtype = 'd' AND t.typdefault IS NOT NULL"
+        " AND t.typnamespace::regnamespace::text !~ '^(pg_|information_schema|dbmend_)'"
+    ).fetchall()
+    told: list[str] = []
     for relation, column, expression in rows:
         pinned = pin(str(expression))
         if pinned != expression:
-            connection.execute(
-                sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET DEFAULT {}").format(
-                    sql.SQL(str(relation)), sql.Identifier(str(column)), sql.SQL(pinned)
-                )
+            change = sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET DEFAULT {}").format(
+                sql.SQL(str(relation)), sql.Identifier(str(column)), sql.SQL(pinned)
             )
-    return ()
+            told += _try(connection, f"the default of {relation}.{column}", change)
+    for domain, expression in domains:
+        pinned = pin(str(expression))
+        if pinned != expression:
+            change = sql.SQL("ALTER DOMAIN {} SET DEFAULT {}").format(
+                sql.SQL(str(domain)), sql.SQL(pinned)
+            )
+            told += _try(connection, f"the default of {domain}", change)
+    return tuple(told)
 
 
 def _redirect_functions(connection: Connection[tuple[object, ...]]) -> tuple[str, ...]:
@@ -146,18 +250,39 @@ def _redirect_functions(connection: Connection[tuple[object, ...]]) -> tuple[str
         " AND p.pronamespace::regnamespace::text !~ '^(pg_|information_schema|dbmend_)'"
         " AND pg_catalog.pg_has_role(p.proowner, 'MEMBER')"
     ).fetchall()
+    told: list[str] = []
     for signature, source, definition, path in rows:
-        pinned = (
-            str(definition).replace(str(source), pin(str(source)), 1)
-            if source
-            else pin(str(definition))
-        )
-        if pinned != definition:
-            connection.execute(pinned.encode())
+        if source:  # the body comes last in the definition
+            head, _, tail = str(definition).rpartition(str(source))
+            pinned = head + pin(str(source)) + tail
+        else:
+            pinned = pin(str(definition))
+        changes: list[sql.SQL | sql.Composed] = [sql.SQL(pinned)] if pinned != definition else []
         if path is not None:
-            connection.execute(
-                sql.SQL("ALTER ROUTINE {} SET search_path TO {}, pg_catalog, {}").format(
-                    sql.SQL(str(signature)), sql.SQL(SHIM), sql.SQL(str(path) or "''")
+            shown = str(path) if str(path).strip(' "') else ""
+            names = ", ".join(filter(None, (SHIM, "pg_catalog", shown)))
+            changes.append(
+                sql.SQL("ALTER ROUTINE {} SET search_path TO {}").format(
+                    sql.SQL(str(signature)), sql.SQL(names)
                 )
             )
-    return ()
+        if changes:
+            told += _try(connection, str(signature), *changes)
+    return tuple(told)
+
+
+def _redirect_views(connection: Connection[tuple[object, ...]]) -> tuple[str, ...]:
+    rows = connection.execute(
+        "SELECT c.oid::regclass::text, pg_catalog.pg_get_viewdef(c.oid) FROM pg_catalog.pg_class c"
+        " WHERE c.relkind = 'v' AND c.relnamespace::regnamespace::text"
+        " !~ '^(pg_|information_schema|dbmend_)' AND pg_catalog.pg_has_role(c.relowner, 'MEMBER')"
+    ).fetchall()
+    told: list[str] = []
+    for view, definition in rows:
+        pinned = pin(str(definition))
+        if pinned != definition:
+            change = sql.SQL("CREATE OR REPLACE VIEW {} AS {}").format(
+                sql.SQL(str(view)), sql.SQL(pinned)
+            )
+            told += _try(connection, f"the view {view}", change)
+    return tuple(told)

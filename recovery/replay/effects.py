@@ -1,6 +1,6 @@
 """Captured row images as cell-level effects in the case database: one row per cell written, one
 for the row itself when it comes or goes. Written through a file, because that is how DuckDB takes
-rows in bulk; memory stays bounded by one row image.
+rows in bulk; memory stays bounded by one row image, and a number for each row without a key.
 """
 
 import hashlib
@@ -14,9 +14,10 @@ import duckdb
 
 from diffing.model import Schema, Table
 from recovery.model import Variant
-from recovery.replay.capture import Change, Image, Marker, Truncated
+from recovery.replay.capture import Altered, Change, Image, Marker, Truncated
 
 Row = Mapping[str, str | None]
+_FIRST = ',"#n":"1"}'
 _LOAD = """
 INSERT INTO effect SELECT * FROM read_csv(?, header = false, auto_detect = false, delim = ',',
     quote = '"', escape = '"', nullstr = '', allow_quoted_nulls = false, parallel = false,
@@ -39,10 +40,12 @@ INSERT INTO sketch SELECT * FROM read_csv(?, header = false, auto_detect = false
 
 
 class Tally:
-    """Per step: row images captured. And the tables whose rows were not captured."""
+    """Per step and table: row images captured. Steps that did what capture cannot see whole, and
+    the tables whose rows it missed."""
 
     def __init__(self) -> None:
-        self.images: dict[str, int] = {}
+        self.images: dict[str, dict[str, int]] = {}
+        self.unseen: set[str] = set()
         self.blind: set[str] = set()
 
 
@@ -108,7 +111,8 @@ class Sketch:
 
 
 def key_of(table: Table, row: Row) -> str:
-    """The key of a row image, as everywhere in dbmend: compact JSON in key order."""
+    """The key of a row image, as everywhere in dbmend: compact JSON in key order. Of equal rows
+    without a key: that of the first."""
     if table.key.columns:
         return _compact(
             {
@@ -117,25 +121,38 @@ def key_of(table: Table, row: Row) -> str:
             }
         )
     shown = {column.name: row[column.name] for column in table.columns if column.name in row}
-    return _compact({"#row": hashlib.sha256(_compact(shown).encode()).hexdigest(), "#n": "1"})
+    return f'{{"#row":"{hashlib.sha256(_compact(shown).encode()).hexdigest()}"{_FIRST}'
 
 
 def _lines(changes: Iterable[Change], run: str, schema: Schema, tally: Tally) -> Iterator[str]:
     step = ""
     ordinal = 0
     tables = {table.name: table for table in schema.tables}
+    columns = {table.name: {column.name for column in table.columns} for table in schema.tables}
+    copies = _Copies()
     for change in changes:
         match change:
             case Marker(name):
                 step = name
+            case Altered():
+                tally.unseen.add(step)
             case Truncated(names):
-                tally.blind.update(names)
+                tally.unseen.add(step)
+                tally.blind.update(name for name in names if name in tables)
             case Image() as image:
-                tally.images[step] = tally.images.get(step, 0) + 1
+                counted = tally.images.setdefault(step, {})
+                counted[image.table] = counted.get(image.table, 0) + 1
                 table = tables.get(image.table)
                 if table is None:  # made by the step itself: no row of the backup is concerned
                     continue
-                for key, op, column, old, new in _cells(image, table):
+                if (
+                    not image.whole
+                    or not columns[table.name] <= (image.new or image.old or {}).keys()
+                ):
+                    tally.unseen.add(step)
+                    tally.blind.add(table.name)
+                    continue
+                for key, op, column, old, new in _cells(image, table, copies):
                     ordinal += 1
                     yield _line(run, step, str(ordinal), table.name, key, op, column, old, new)
 
@@ -143,22 +160,49 @@ def _lines(changes: Iterable[Change], run: str, schema: Schema, tally: Tally) ->
 Cell = tuple[str, str, str, str | None, str | None]
 
 
-def _cells(image: Image, table: Table) -> Iterator[Cell]:
+class _Copies:
+    """Which of several equal rows without a key is meant: the n-th that comes or goes, counted
+    from the backup, so that one that went and came again is the same one. A small number is kept
+    for every such row that the run has written and not put back."""
+
+    def __init__(self) -> None:
+        self._come: dict[str, int] = {}
+
+    def gone(self, key: str) -> str:
+        come = self._come.get(key, 0)
+        return self._numbered(key, come - 1, come if come > 0 else 1 - come)
+
+    def came(self, key: str) -> str:
+        come = self._come.get(key, 0)
+        return self._numbered(key, come + 1, -come if come < 0 else come + 1)
+
+    def _numbered(self, key: str, come: int, number: int) -> str:
+        if come:
+            self._come[key] = come
+        else:
+            self._come.pop(key, None)
+        return f'{key.removesuffix(_FIRST)},"#n":"{number}"}}'
+
+
+def _cells(image: Image, table: Table, copies: _Copies) -> Iterator[Cell]:
     old, new = image.old, image.new
-    if old and new and table.key.columns and key_of(table, old) == key_of(table, new):
+    if old == new:
+        return
+    keyed = bool(table.key.columns)
+    if old is not None and new is not None and keyed and key_of(table, old) == key_of(table, new):
         key = key_of(table, new)
         for name in new:
             if old[name] != new[name]:
                 yield key, "update", name, old[name], new[name]
         return
-    if old:
-        key = key_of(table, old)
-        yield key, "delete", "", _compact(dict(old)), None
+    if old is not None:
+        key = key_of(table, old) if keyed else copies.gone(key_of(table, old))
+        yield key, "delete", "", _compact(old), None
         for name, value in old.items():
             yield key, "delete", name, value, None
-    if new:
-        key = key_of(table, new)
-        yield key, "insert", "", None, _compact(dict(new))
+    if new is not None:
+        key = key_of(table, new) if keyed else copies.came(key_of(table, new))
+        yield key, "insert", "", None, _compact(new)
         for name, value in new.items():
             yield key, "insert", name, None, value
 

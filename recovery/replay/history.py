@@ -31,7 +31,7 @@ def _moment(step: Step) -> datetime | None:
 def _act(step: Step, schema: Schema, at: datetime) -> Act:
     match step.action:
         case Sql(text):
-            return Act(step.id, tuple(postgast.split(text)), at, step.transaction)
+            return Act(step.id, _statements(text), at, step.transaction)
         case Edit() as edit if not schema.has(edit.table):
             return Act(step.id, (), at, why=f"the backup has no table {edit.table}")
         case Edit() as edit:
@@ -40,6 +40,13 @@ def _act(step: Step, schema: Schema, at: datetime) -> Act:
             return Act(step.id, (), at, why=f"an event ({kind}): nothing to run")
         case None:
             return Act(step.id, (), at, why="prose: it cannot be run")
+
+
+def _statements(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(postgast.split(text))
+    except postgast.PgQueryError:
+        return (text,)  # the server refuses it in its own words
 
 
 def edit_statement(edit: Edit, schema: Schema) -> str:

@@ -4,14 +4,17 @@ only the current state has, and the sequences are set so that the step issues th
 then. Ids, once found, are the same in every run of the case.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import log
 
 from psycopg import Connection, sql
 
 from diffing.model import Schema, parts
 
 Row = Mapping[str, str | None]
+_LIKELY_MAX = 1000  # rows of the current state looked at for one row of a step
+_ROWS_MAX = 20  # rows of one step that vote for where its numbers began
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class Feed:
     sequence: str
     table: str
     column: str
+    increment: int = 1
 
 
 @dataclass(slots=True)
@@ -32,40 +36,141 @@ class Identities:
     feeds: tuple[Feed, ...]
     extras: Mapping[str, tuple[Row, ...]]  # per table: rows that only the current state has
     issued: dict[tuple[str, str], Mapping[str, int]] = field(default_factory=dict)
+    _taken: dict[tuple[str, int], str] = field(default_factory=dict)  # which act has this id
+    _places: dict[str, dict[tuple[str, str], list[int]]] = field(default_factory=dict)
 
-    def match(self, feed: Feed, row: Row) -> int | None:
+    def match(self, feed: Feed, row: Row, *, act: str = "", after: int = 0) -> int | None:
         """The id of the current row that looks most like `row`; None when none looks like it.
 
-        At least half of the columns beside the id must agree; of equals, the lowest id."""
-        compared = [
-            name for name, value in row.items() if name != feed.column and value is not None
-        ]
-        best, best_id = max(1, (len(compared) + 1) // 2) - 1, None
-        for extra in self.extras.get(feed.table, ()):
-            agreeing = sum(extra.get(name) == row[name] for name in compared)
-            if agreeing > best:
-                best, best_id = agreeing, extra[feed.column]
-        return int(best_id) if best_id is not None else None
+        At least half of the columns beside the id must agree, one of them in a value that not all
+        rows have. Rare values tell more than frequent
+        ones; of equals, the lowest id behind `after`, then the lowest. Ids that other acts have
+        are left out."""
+        fits = self._fits(feed, row, act)
+        best = max(fits, key=lambda fit: (fit[1], fit[0] > after, -fit[0]), default=None)
+        return best[0] if best else None
+
+    def began(self, feed: Feed, rows: Sequence[Row], *, act: str, after: int) -> int | None:
+        """The number before the first that an act issued, when `rows` are what it made: where
+        the most of them find rows like them, at the same distances."""
+        fitting: dict[int, tuple[int, float]] = {}
+        for row in rows:
+            distance = int(str(row[feed.column])) - int(str(rows[0][feed.column]))
+            for found, told in self._fits(feed, row, act):
+                votes, sum_told = fitting.get(found - distance, (0, 0.0))
+                fitting[found - distance] = votes + 1, sum_told + told
+        if not fitting:
+            return None
+        first = max(
+            fitting,
+            key=lambda start: (
+                fitting[start][0],
+                round(fitting[start][1], 6),
+                start > after,
+                -start,
+            ),
+        )
+        return first - feed.increment
+
+    def _fits(self, feed: Feed, row: Row, act: str) -> list[tuple[int, float]]:
+        """Ids of current rows that may be `row`, and how much the agreement tells."""
+        names = [name for name, value in row.items() if name != feed.column and value is not None]
+        extras = self.extras.get(feed.table, ())
+        places = self._index(feed)
+        fits = []
+        for place in self._likely(feed, row, names):
+            found = extras[place][feed.column]
+            agreeing = [name for name in names if extras[place].get(name) == row[name]]
+            if found is None or len(agreeing) < max(1, (len(names) + 1) // 2):
+                continue
+            if self._taken.get((feed.label, int(found)), act) != act:
+                continue
+            shares = [len(extras) / len(places[name, str(row[name])]) for name in agreeing]
+            if max(shares) == 1 and len(extras) > 1:
+                continue  # it agrees in what all rows have in common
+            told = sum(1 + log(share) for share in shares)
+            fits.append((int(found), round(told, 6)))
+        return fits
+
+    def take(self, feed: Feed, act: str, numbers: Iterable[int]) -> None:
+        """These ids are those of `act`, and of no other."""
+        for number in numbers:
+            self._taken.setdefault((feed.label, number), act)
+
+    def _index(self, feed: Feed) -> Mapping[tuple[str, str], list[int]]:
+        """Where in `extras` a column has a value."""
+        if feed.table not in self._places:
+            index: dict[tuple[str, str], list[int]] = {}
+            for place, extra in enumerate(self.extras.get(feed.table, ())):
+                for name, value in extra.items():
+                    if value is not None:
+                        index.setdefault((name, value), []).append(place)
+            self._places[feed.table] = index
+        return self._places[feed.table]
+
+    def _likely(self, feed: Feed, row: Row, names: Iterable[str]) -> Sequence[int]:
+        """Rows that share a value with `row`, those with its rarest values first."""
+        index = self._index(feed)
+        lists = sorted((index.get((name, str(row[name])), []) for name in names), key=len)
+        found: dict[int, None] = {}
+        for places in lists:
+            for place in places:
+                if len(found) >= _LIKELY_MAX:
+                    return tuple(found)
+                found[place] = None
+        return tuple(found)
 
 
 def feeds(schema: Schema) -> tuple[Feed, ...]:
-    """Sequences that feed a column of a key."""
+    """Sequences that feed a column of a key, upwards."""
     found = []
     for sequence in schema.sequences:
         match sequence.owned_by:
-            case (table, column) if schema.has(table) and column in schema.table(table).key.columns:
-                found.append(Feed(sequence.name, *parts(sequence.name), table, column))
+            case (table, column) if (
+                schema.has(table)
+                and column in schema.table(table).key.columns
+                and sequence.increment > 0
+            ):
+                found.append(
+                    Feed(sequence.name, *parts(sequence.name), table, column, sequence.increment)
+                )
             case _:
                 pass
     return tuple(found)
 
 
+def still_there(
+    connection: Connection[tuple[object, ...]], feeds: Iterable[Feed]
+) -> tuple[Feed, ...]:
+    """Those whose sequence and column no step has taken away."""
+    found = []
+    for feed in feeds:
+        row = connection.execute(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute"
+            " WHERE attrelid = pg_catalog.to_regclass(%s) AND attname = %s AND NOT attisdropped)"
+            " AND EXISTS (SELECT FROM pg_catalog.pg_class"
+            " WHERE oid = pg_catalog.to_regclass(%s) AND relkind = 'S')",
+            (
+                sql.Identifier(*parts(feed.table)).as_string(None),
+                feed.column,
+                sql.Identifier(feed.schema, feed.sequence).as_string(None),
+            ),
+        ).fetchone()
+        if row == (True,):
+            found.append(feed)
+    return tuple(found)
+
+
 def positions(connection: Connection[tuple[object, ...]], feeds: Iterable[Feed]) -> dict[str, int]:
-    """The last number each sequence has issued."""
+    """The last number each sequence has issued, or the one before its first."""
     queries = [
         sql.SQL(
-            "SELECT {}, CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM {}"
-        ).format(sql.Literal(feed.label), sql.Identifier(feed.schema, feed.sequence))
+            "SELECT {}, CASE WHEN is_called THEN last_value ELSE last_value - {} END FROM {}"
+        ).format(
+            sql.Literal(feed.label),
+            sql.Literal(feed.increment),
+            sql.Identifier(feed.schema, feed.sequence),
+        )
         for feed in feeds
     ]
     if not queries:
@@ -77,22 +182,26 @@ def positions(connection: Connection[tuple[object, ...]], feeds: Iterable[Feed])
 def set_positions(
     connection: Connection[tuple[object, ...]], feeds: Iterable[Feed], last: Mapping[str, int]
 ) -> None:
+    """Make them as if they had issued these numbers last, as far as their bounds allow."""
     for feed in feeds:
         if feed.label in last:
             connection.execute(
-                "SELECT pg_catalog.setval(%s::regclass, %s, %s)",
+                "SELECT CASE WHEN n.next > s.seqmax THEN pg_catalog.setval(s.seqrelid, s.seqmax)"
+                " ELSE pg_catalog.setval(s.seqrelid, greatest(n.next, s.seqmin), false) END"
+                " FROM pg_catalog.pg_sequence s, (SELECT %s::bigint AS next) AS n"
+                " WHERE s.seqrelid = %s::regclass",
                 (
+                    last[feed.label] + feed.increment,
                     sql.Identifier(feed.schema, feed.sequence).as_string(None),
-                    max(last[feed.label], 1),
-                    last[feed.label] >= 1,
                 ),
             )
 
 
-def first_issued(
-    connection: Connection[tuple[object, ...]], feed: Feed, schema: Schema, before: int
-) -> Row | None:
-    """The first row that got an id after `before`, as the database's own text."""
+def issued_rows(
+    connection: Connection[tuple[object, ...]], feed: Feed, schema: Schema, last: tuple[int, int]
+) -> list[Row]:
+    """The first rows whose ids lie between two positions of the sequence, as the database's own
+    text, in the order of their ids."""
     table = schema.table(feed.table)
     text = sql.SQL(", ").join(
         sql.SQL("CASE WHEN {0} IS NOT NULL THEN pg_catalog.concat({0}) END").format(
@@ -100,17 +209,21 @@ def first_issued(
         )
         for column in table.columns
     )
-    row = connection.execute(
-        sql.SQL("SELECT {} FROM {} WHERE {column} > %s ORDER BY {column} LIMIT 1").format(
+    rows = connection.execute(
+        sql.SQL(
+            "SELECT {} FROM {} WHERE {column} > %s AND {column} <= %s ORDER BY {column} LIMIT %s"
+        ).format(
             text,
             sql.Identifier(table.schema, table.relation),
             column=sql.Identifier(feed.column),
         ),
-        (before,),
-    ).fetchone()
-    if row is None:
-        return None
-    names = (column.name for column in table.columns)
-    return {
-        name: None if value is None else str(value) for name, value in zip(names, row, strict=True)
-    }
+        (*last, _ROWS_MAX),
+    ).fetchall()
+    names = [column.name for column in table.columns]
+    return [
+        {
+            name: None if value is None else str(value)
+            for name, value in zip(names, row, strict=True)
+        }
+        for row in rows
+    ]
