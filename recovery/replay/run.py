@@ -18,6 +18,7 @@ from recovery.model import (
     Variant,
 )
 from recovery.replay import capture, clock, effects
+from recovery.replay.alignment import align
 from recovery.replay.generated import filled
 from recovery.replay.identity import Identities
 from recovery.replay.session import PreparationRefused, Session
@@ -79,6 +80,7 @@ def replay(
             with ground.cluster.connect(database) as calculator:
                 decoded = filled(capture.changes(reader, slot), ground.schema, calculator)
                 tally = effects.store(ground.facts, decoded, run, ground.schema, ground.workspace)
+            align(ground.facts, run, ground.schema, ground.identities.feeds)
         finally:
             capture.stop(reader, slot)
     blind = tally.blind | {name for name in session.rewritten if ground.schema.has(name)}
