@@ -2,12 +2,17 @@
 
 `scratch` is the server (one per test process, gone at the end), `database` the name of a fresh
 empty database on it, `postgresql` a plain connection of pytest-postgresql to the same server.
+`demo_case` is a finished run of `dbmend demo`: half a minute, once per test process that asks.
 """
 
 import os
+import subprocess
+import sys
+import tomllib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 
 import hypothesis
 import psycopg
@@ -65,6 +70,35 @@ def scratch_address(scratch: Cluster) -> Address:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class DemoCase:
+    """One run of `dbmend demo demo`, started in `folder.parent`."""
+
+    folder: Path
+    exit: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def demo_case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoCase]:
+    """For reading: who wants to change the case takes a copy of the folder."""
+    place = tmp_path_factory.mktemp("sample")
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "demo", "demo"],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    yield DemoCase(place / "demo", done.returncode, done.stdout, done.stderr)
+    settings = place / "demo" / "case" / "case.toml"
+    if settings.exists():
+        name = tomllib.loads(settings.read_text("utf-8"))["case"]["id"]
+        open_cluster(f"case-{name}").remove()
+
+
 postgresql_noproc = factories.postgresql_noproc(depends_on="scratch_address", dbname="plain")
 postgresql = factories.postgresql("postgresql_noproc")
 
@@ -74,6 +108,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--more",
         action="store_true",
         help="run the tests marked needs_more too; with it every skipped test is a failure",
+    )
+    parser.addoption(
+        "--update-docs",
+        action="store_true",
+        help="write what the commands in README.md and docs/ really print into these pages",
     )
 
 
