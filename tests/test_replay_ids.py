@@ -28,6 +28,7 @@ ALTER TABLE tens ALTER id SET DEFAULT nextval('tens_id_seq');
 CREATE TABLE ring_a (id int PRIMARY KEY, b int);
 CREATE TABLE ring_b (id int PRIMARY KEY, a int REFERENCES ring_a);
 ALTER TABLE ring_a ADD FOREIGN KEY (b) REFERENCES ring_b;
+CREATE TABLE log (what text, "id ""n""\" serial PRIMARY KEY, ж text, at timestamptz);
 CREATE TABLE uses_ring (id int PRIMARY KEY, a int REFERENCES ring_a);
 """
 
@@ -160,6 +161,59 @@ def test_a_borrowed_number_is_not_issued_again(made: Stage) -> None:
         'line public.line {"id":"1"}',
         'order public.orders {"id":"12"}',
         'order public.audit {"id":"1"}',
+    ]
+
+
+def test_rows_that_a_trigger_numbers_in_another_order(made: Stage) -> None:
+    """The server met the rows in another order then: the numbers follow what the rows say."""
+    made.know({})
+    facts = made.ground.facts
+    facts.executemany(
+        "INSERT INTO divergence VALUES ('public.log', ?, 'extra', '', NULL, ?)",
+        [
+            ['{"id \\"n\\"":"1"}', '{"what":"b","id \\"n\\"":"1","ж":null,"at":"x"}'],
+            ['{"id \\"n\\"":"2"}', '{"what":"a","id \\"n\\"":"2","ж":null,"at":"y"}'],
+        ],
+    )
+    try:
+        played = made.play(
+            act("s", """INSERT INTO log (what) VALUES ('a'), ('b'), ('"id')"""),
+            act("u", "UPDATE log SET ж = 'ü' WHERE what = 'b'"),
+            act("d", "DELETE FROM log WHERE what = 'b'"),
+        )
+    finally:
+        facts.execute("DELETE FROM divergence")
+    assert played.failures == {}
+    told = [
+        (step, key, op, column, old, new) for step, _, key, op, column, old, new in played.effects
+    ]
+    one, two, three = (f'{{"id \\"n\\"":"{number}"}}' for number in (1, 2, 3))
+
+    def row(what: str, number: int, cell: str = "null") -> str:
+        return f'{{"what":"{what}","id \\"n\\"":"{number}","ж":{cell},"at":null}}'
+
+    assert told == [
+        ("s", two, "insert", "", None, row("a", 2)),
+        ("s", two, "insert", "what", None, "a"),
+        ("s", two, "insert", 'id "n"', None, "2"),
+        ("s", two, "insert", "ж", None, None),
+        ("s", two, "insert", "at", None, None),
+        ("s", one, "insert", "", None, row("b", 1)),
+        ("s", one, "insert", "what", None, "b"),
+        ("s", one, "insert", 'id "n"', None, "1"),
+        ("s", one, "insert", "ж", None, None),
+        ("s", one, "insert", "at", None, None),
+        ("s", three, "insert", "", None, row('\\"id', 3)),
+        ("s", three, "insert", "what", None, '"id'),
+        ("s", three, "insert", 'id "n"', None, "3"),
+        ("s", three, "insert", "ж", None, None),
+        ("s", three, "insert", "at", None, None),
+        ("u", one, "update", "ж", None, "ü"),
+        ("d", one, "delete", "", row("b", 1, '"ü"'), None),
+        ("d", one, "delete", "what", "b", None),
+        ("d", one, "delete", 'id "n"', "1", None),
+        ("d", one, "delete", "ж", "ü", None),
+        ("d", one, "delete", "at", None, None),
     ]
 
 

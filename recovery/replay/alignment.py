@@ -52,13 +52,17 @@ free AS (
 SELECT displaced.key, free.key FROM displaced JOIN free USING (place)
 """
 
+# Inside a row's JSON the key's own text stands once: quotes within values are escaped there.
 _RENUMBER = """
 UPDATE effect SET key = r.new,
-    new = CASE WHEN effect."column" = $column THEN json_extract_string(r.new, $path)
-               WHEN effect."column" = '' AND effect.new IS NOT NULL
-               THEN json_merge_patch(effect.new, r.new)::VARCHAR ELSE effect.new END,
+    new = CASE WHEN effect."column" = $column AND effect.op = 'insert'
+               THEN json_extract_string(r.new, $path)
+               WHEN effect."column" = '' THEN replace(effect.new, r.old[2:-2], r.new[2:-2])
+               ELSE effect.new END,
     old = CASE WHEN effect."column" = $column AND effect.op = 'delete'
-               THEN json_extract_string(r.new, $path) ELSE effect.old END
+               THEN json_extract_string(r.new, $path)
+               WHEN effect."column" = '' THEN replace(effect.old, r.old[2:-2], r.new[2:-2])
+               ELSE effect.old END
 FROM renumbered r WHERE effect.run = $run AND effect."table" = $table AND effect.key = r.old
 """
 
