@@ -231,7 +231,7 @@ def _locate(bench: Bench) -> None:
             _ledger(bench),
             bench.facts,
             Laboratory(ground),
-            lambda table, column, value: _never_held(bench, table, column, value),
+            lambda table, column, values: _never_held(bench, table, column, values),
             bench.world.progress,
         )
     )
@@ -256,14 +256,15 @@ def _locate(bench: Bench) -> None:
     bench.case.write_document("assessment.json", "assessment", assessment_json(assessment))
 
 
-def _never_held(bench: Bench, table: str, column: str, value: str) -> bool:
-    """Does no row of the backup hold this value in this column?"""
-    question = sql.SQL(
-        "SELECT NOT EXISTS (SELECT FROM {} WHERE pg_catalog.concat({}) = %s)"
-    ).format(sql.Identifier(*parts(table)), sql.Identifier(column))
+def _never_held(
+    bench: Bench, table: str, column: str, values: tuple[str, ...]
+) -> frozenset[str]:
+    """Those of the values that no row of the backup holds in this column."""
+    question = sql.SQL("SELECT DISTINCT t FROM (SELECT pg_catalog.concat({}) AS t FROM {}) AS held")
+    held = question.format(sql.Identifier(column), sql.Identifier(*parts(table)))
     with bench.cluster.connect("backup") as connection:
-        row = connection.execute(question, (value,)).fetchone()
-    return row is not None and bool(row[0])
+        rows = connection.execute(held + sql.SQL(" WHERE t = ANY(%s)"), (list(values),)).fetchall()
+    return frozenset(values) - {str(value) for (value,) in rows}
 
 
 # --- plan, rehearse, report -----------------------------------------------------------------------

@@ -5,7 +5,7 @@ the what-if runs; fills `damage`. The rules are those of the grades' definitions
 coverage, `consistent` needs a positive fact, anything else is less.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -30,7 +30,7 @@ _MACROS = (
 _JUDGED = """
 CREATE OR REPLACE TEMP TABLE judged AS
 WITH told AS (
-    SELECT c.*, u."column" IS NOT NULL AS unstable,
+    SELECT c.*, u."column" IS NOT NULL AS unstable, note.key IS NOT NULL AS noted,
            up.key IS NOT NULL AND up.value IS DISTINCT FROM c.f
                AND down.key IS NOT NULL AND down.value IS DISTINCT FROM c.f AS telling,
            (CASE WHEN tup.key IS NOT NULL THEN tup.value ELSE c.b END) IS NOT DISTINCT FROM c.t
@@ -40,6 +40,8 @@ WITH told AS (
                IS NOT DISTINCT FROM c.t AS timeless
     FROM cell c
     LEFT JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
+    LEFT JOIN recorded note ON note."table" = c."table" AND note.key = c.key
+         AND note."column" = c."column"
     LEFT JOIN faulty_up up ON up."table" = c."table" AND up.key = c.key
          AND up."column" = c."column"
     LEFT JOIN faulty_down down ON down."table" = c."table" AND down.key = c.key
@@ -77,7 +79,7 @@ WHERE d.kind = 'changed' AND u."column" IS NULL
 _CELLS = """
 INSERT INTO damage
 WITH graded AS (
-    SELECT j.*, CASE
+    SELECT *, CASE
         WHEN NOT explained THEN 'undecided'
         WHEN $named AND NOT timeless THEN 'undecided'
         WHEN unstable AND t_step IS NOT NULL AND NOT $exact_clock THEN 'stale'
@@ -87,9 +89,16 @@ WITH graded AS (
         WHEN aimed AND telling AND list_contains($injective::VARCHAR[], "column")
             THEN 'consistent'
         WHEN aimed AND fixed AND rare THEN 'consistent'
+        WHEN aimed AND noted THEN 'consistent'
         WHEN NOT by_fault AND telling THEN 'consistent'
+        WHEN NOT by_fault AND sure AND rare THEN 'consistent'
         ELSE 'stale' END AS grade
-    FROM judged j LEFT JOIN rarity USING ("table", "column", f)),
+    FROM (SELECT j.*, r.rare, (CASE WHEN d.key IS NOT NULL THEN d.value ELSE j.b END)
+                  IS NOT DISTINCT FROM j.t AS sure
+          FROM judged j
+          LEFT JOIN rarity r ON r."table" = j."table" AND r."column" = j."column" AND r.f = j.f
+          LEFT JOIN target_doubt d ON d."table" = j."table" AND d.key = j.key
+               AND d."column" = j."column")),
 settled AS (
     SELECT g.* REPLACE (CASE WHEN grade <> 'touch' THEN grade
         WHEN bool_or(grade = 'consistent' AND aimed) OVER one_row
@@ -194,10 +203,24 @@ def prepare(
         },
     )
     rows = facts.execute(
-        'SELECT DISTINCT "table", "column", f FROM judged'
-        " WHERE aimed AND fixed AND NOT telling AND f IS NOT NULL ORDER BY ALL LIMIT 100"
+        'SELECT "table", "column", list(DISTINCT f ORDER BY f) FROM judged'
+        " WHERE NOT telling AND NOT unstable AND f IS NOT NULL"
+        " AND (NOT by_fault OR aimed AND fixed)"
+        ' GROUP BY "table", "column" ORDER BY ALL'
     ).fetchall()
-    return tuple((str(table), str(column), str(value)) for table, column, value in rows)
+    return tuple((str(table), str(column), tuple(values)) for table, column, values in rows)
+
+
+def doubtful(facts: duckdb.DuckDBPyConnection, verdicts: Verdicts) -> Mapping[str, tuple[str, ...]]:
+    """Per table, rows that the step wrote and whose former value nothing shows."""
+    rows = facts.execute(
+        """SELECT "table", list(DISTINCT key ORDER BY key) FROM judged
+        WHERE aimed AND NOT (explained AND timeless AND (noted OR telling
+              AND list_contains(?::VARCHAR[], "column")))
+        GROUP BY "table" ORDER BY ALL""",
+        [sorted(verdicts.injective)],
+    ).fetchall()
+    return {str(table): tuple(keys) for table, keys in rows}
 
 
 def grade(

@@ -20,6 +20,7 @@ from recovery.localize.cells import (
     learn_unstable,
     name_columns,
 )
+from recovery.localize.records import Faulty, find_records
 from recovery.localize.score import ACCEPT
 from recovery.localize.search import Found, Search, find_faults
 from recovery.messages import message
@@ -48,7 +49,8 @@ MOVED = "log-moved"
 @dataclass(frozen=True, slots=True)
 class Given:
     """What localization is given. `log` is BASE replayed; its effects and those of MOVED are in
-    the case database. `rarely(table, column, value)`: does the backup's column never hold it?"""
+    the case database. `rarely(table, column, values)`: which of them the backup's column
+    never holds."""
 
     log: StepLog
     history: History
@@ -57,7 +59,7 @@ class Given:
     ledger: Ledger
     facts: duckdb.DuckDBPyConnection
     laboratory: Laboratory
-    rarely: Callable[[str, str, str], bool]
+    rarely: Callable[[str, str, tuple[str, ...]], frozenset[str]]
     progress: Progress
 
 
@@ -146,8 +148,18 @@ def _grade(given: Given, found: Found, name: str, faulty: History, target: Histo
         candidate.injective,
         _covered(given),
     )
+    find_records(facts, Faulty("faulty", candidate.step, candidate.targets), given.schema)
     asked = grading.prepare(facts, verdicts)
-    rare = [one for one in asked if given.rarely(*one)]
+    rare = [
+        (table, column, value)
+        for table, column, values in asked
+        for value in given.rarely(table, column, values)
+    ]
+    doubtful = grading.doubtful(facts, verdicts)
+    preparation = whatif.moved(
+        candidate.step, candidate.targets, given.schema, up=True, only=doubtful
+    )
+    _what_if(given, _holding(target, faulty, candidate.step), "target_doubt", preparation)
     grading.grade(facts, verdicts, rare)
     probability = 1 / (1 + 2 ** -max(found.score.gain, ACCEPT))
     return Fault(

@@ -20,9 +20,16 @@ from recovery.model import Preparation
 _VALUES_MAX = 1000  # rows in one VALUES list
 
 
-def moved(step: str, targets: Sequence[Target], schema: Schema, *, up: bool) -> Preparation | None:
-    """Every value of the columns that the step sets, moved by its smallest unit. None when the
-    step sets nothing that can be moved."""
+def moved(
+    step: str,
+    targets: Sequence[Target],
+    schema: Schema,
+    *,
+    up: bool,
+    only: Mapping[str, Sequence[str]] | None = None,
+) -> Preparation | None:
+    """Every value of the columns that the step sets, moved by its smallest unit; with `only`,
+    those of these rows (keys by table). None when the step sets nothing that can be moved."""
     statements = []
     quiet = []
     for target in targets:
@@ -39,7 +46,7 @@ def moved(step: str, targets: Sequence[Target], schema: Schema, *, up: bool) -> 
             statement = sql.SQL("UPDATE {} SET {}").format(
                 sql.Identifier(table.schema, table.relation), sql.SQL(", ").join(moves)
             )
-            statements.append(statement.as_string(None))
+            statements.append((statement + _rows(table, only)).as_string(None))
     return Preparation(step, tuple(statements), tuple(quiet)) if statements else None
 
 
@@ -67,6 +74,28 @@ def undocumented_first(
         if name not in quiet:
             quiet.append(name)
     return Preparation(step, tuple(statements), tuple(quiet)) if statements else None
+
+
+def _rows(table: Table, only: Mapping[str, Sequence[str]] | None) -> sql.Composable:
+    """A WHERE that names these rows; nothing for all rows."""
+    if only is None:
+        return sql.SQL("")
+    columns = table.key_columns
+    keys = [json.loads(key) for key in only.get(table.name, ())]
+    if not keys:
+        return sql.SQL(" WHERE false")
+    rows = [
+        sql.SQL("({})").format(
+            sql.SQL(", ").join(
+                sql.SQL("{}::{}").format(sql.Literal(key[one.name]), sql.SQL(one.type))
+                for one in columns
+            )
+        )
+        for key in keys
+    ]
+    return sql.SQL(" WHERE ({}) IN ({})").format(
+        sql.SQL(", ").join(sql.Identifier(one.name) for one in columns), sql.SQL(", ").join(rows)
+    )
 
 
 def _edits(
