@@ -186,9 +186,9 @@ class Verdicts:
 
 def prepare(
     facts: duckdb.DuckDBPyConnection, verdicts: Verdicts
-) -> tuple[tuple[str, str, str], ...]:
-    """Judge cells as far as runs can; return (table, column, value) whose rarity in the backup
-    is asked for: constants that the fault wrote where the target does not depend on the past."""
+) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    """Judge cells as far as runs can; return (table, column, values) whose rarity in the backup
+    is asked for: what the fault left there and does not tell former values apart."""
     for macro in _MACROS:
         facts.execute(macro)
     facts.execute(_WORKED_ON)
