@@ -26,7 +26,11 @@ SHELLS = ("bash", "zsh", "fish")
 @scratch
 @in_and_out
 def demo(folder: Path | None) -> int:
-    """Build the sample case, run all of it, say where to look."""
+    """Build the sample case, run all of it, say where to look.
+
+    DIR gets the evidence, the truth and the case; without it a new folder for temporary files.
+    Exit 0 when everything that the evidence can tell was restored and nothing was made wrong.
+    """
     from recovery import upkeep
 
     return run(lambda world: upkeep.demo(folder, world=world))

@@ -88,7 +88,7 @@ def scratch(command: Command) -> Command:
         expose_value=False,
         callback=_set_dsn,
         help="A server to use as scratch (passwords: PGPASSWORD or ~/.pgpass). "
-        "[default: an own one]",
+        "[default: one of the case's own]",
     )(command)
     command = click.option(
         "--pg-bin",
@@ -96,7 +96,7 @@ def scratch(command: Command) -> Command:
         type=click.Path(path_type=Path),
         expose_value=False,
         callback=_set_pg_bin,
-        help="Programs of a PostgreSQL server. [default: the bundled ones]",
+        help="The folder with postgres and initdb. [default: the bundled ones]",
     )(command)
     return click.option(
         "--scratch-place",
@@ -104,7 +104,8 @@ def scratch(command: Command) -> Command:
         type=click.Path(path_type=Path),
         expose_value=False,
         callback=_set_place,
-        help="Where scratch databases are kept: needs about four times the size of the dumps.",
+        help="Where scratch databases are kept; about four times the size of the dumps. The same "
+        "for every command of a case. [default: below /var/tmp]",
     )(command)
 
 

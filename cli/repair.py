@@ -54,7 +54,7 @@ def decide(case: Path, words: tuple[str, ...], by: str, note: str, accept: tuple
 @click.option("--by", required=True, metavar="NAME", help="Who agrees for the customer.")
 @in_and_out
 def agree(case: Path, by: str) -> int:
-    """Record the customer's consent to the report as it is now."""
+    """Record the customer's consent to the report as it is now; a new report needs a new one."""
     who = _name(by)
     from recovery import repair
 
@@ -83,7 +83,7 @@ def agree(case: Path, by: str) -> int:
 @scratch
 @in_and_out
 def script(case: Path, output: Path | None, on_moved: str, keep_saved: bool) -> int:
-    """Write repair.sql and undo.sql of what is approved, and rehearse them."""
+    """Write repair.sql and undo.sql of what is approved, after rehearsing exactly that text."""
     from recovery import repair
 
     moved = cast(Literal["refuse", "skip"], on_moved)
@@ -101,7 +101,11 @@ def script(case: Path, output: Path | None, on_moved: str, keep_saved: bool) -> 
 )
 @in_and_out
 def apply(case: Path, to: str) -> int:
-    """Run the reviewed script, byte for byte, on the target."""
+    """Run the reviewed script, byte for byte, on the target.
+
+    Exit 0: applied, or applied already; 4: refused, nothing was changed; 3: not known, run it
+    again to learn it.
+    """
     from recovery import repair
 
     return run(lambda world: repair.apply(case, to=to, world=world))
@@ -114,7 +118,7 @@ def apply(case: Path, to: str) -> int:
 )
 @in_and_out
 def undo(case: Path, to: str) -> int:
-    """Take an applied repair back."""
+    """Take back the repair that was applied last; rows changed since are never overwritten."""
     from recovery import repair
 
     return run(lambda world: repair.undo(case, to=to, world=world))

@@ -65,6 +65,7 @@ def assess(
     """The whole way: open, load, compare, replay, locate, plan, rehearse, report.
 
     Running it again resumes where it stopped. Nothing is written to the evidence.
+    Exit 0: clean; 1: damage was found; 3: something could not be told.
     """
     inputs = _inputs(backup, current, steps)
     from recovery import engine
