@@ -163,7 +163,7 @@ def test_plain_writes(shop: Stage) -> None:
 def test_what_triggers_write_belongs_to_the_step(shop: Stage) -> None:
     played = shop.play(act("s", "UPDATE watched SET name = 'b'"))
     all_fine(played)
-    row = {"id": "1", "what": "UPDATE", "item": "1"}
+    row: dict[str, str | None] = {"id": "1", "what": "UPDATE", "item": "1"}
     assert played.effects == [
         update("s", "public.watched", '{"id":"1"}', "name", "a", "b"),
         update("s", "public.watched", '{"id":"1"}', "touched", "0", "1"),
