@@ -88,10 +88,9 @@ WITH graded AS (
         WHEN unstable THEN 'touch'
         WHEN aimed AND telling AND list_contains($injective::VARCHAR[], "column")
             THEN 'consistent'
-        WHEN aimed AND fixed AND rare THEN 'consistent'
         WHEN aimed AND noted THEN 'consistent'
-        WHEN NOT by_fault AND telling THEN 'consistent'
-        WHEN NOT by_fault AND sure AND rare THEN 'consistent'
+        WHEN NOT aimed AND telling THEN 'consistent'
+        WHEN rare AND (fixed OR NOT aimed AND sure) THEN 'consistent'
         ELSE 'stale' END AS grade
     FROM (SELECT j.*, r.rare, (CASE WHEN d.key IS NOT NULL THEN d.value ELSE j.b END)
                   IS NOT DISTINCT FROM j.t AS sure
@@ -204,8 +203,7 @@ def prepare(
     )
     rows = facts.execute(
         'SELECT "table", "column", list(DISTINCT f ORDER BY f) FROM judged'
-        " WHERE NOT telling AND NOT unstable AND f IS NOT NULL"
-        " AND (NOT by_fault OR aimed AND fixed)"
+        " WHERE NOT telling AND NOT unstable AND f IS NOT NULL AND (NOT aimed OR fixed)"
         ' GROUP BY "table", "column" ORDER BY ALL'
     ).fetchall()
     return tuple((str(table), str(column), tuple(values)) for table, column, values in rows)
