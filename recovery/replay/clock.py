@@ -179,12 +179,17 @@ def keep_clock(connection: Connection[tuple[object, ...]], at: datetime) -> None
     connection.execute("SELECT pg_catalog.set_config('dbmend.now', %s, false)", (at.isoformat(),))
 
 
-def set_chance(connection: Connection[tuple[object, ...]], name: str, seed: float) -> None:
+def set_chance(
+    connection: Connection[tuple[object, ...]], name: str, seed: float, *, mark: str
+) -> None:
     """Chance as `seed` has it for the part of a history that is called `name`: parts differ, or
-    all their new ids would be the same."""
+    all their new ids would be the same. What is written from here on belongs to step `mark`."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     share = int.from_bytes(digest[:6], "big") / 2**48
-    connection.execute("SELECT pg_catalog.setseed(%s)", (2 * share - 1,))
+    connection.execute(
+        "SELECT pg_catalog.setseed(%s), pg_catalog.pg_logical_emit_message(true, 'step', %s::text)",
+        (2 * share - 1, mark),
+    )
 
 
 def _hours(offset: timedelta) -> str:

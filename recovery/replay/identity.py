@@ -6,6 +6,7 @@ then. Ids, once found, are the same in every run of the case.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import log
 
 from psycopg import Connection, sql
@@ -161,8 +162,18 @@ def still_there(
     return tuple(found)
 
 
-def positions(connection: Connection[tuple[object, ...]], feeds: Iterable[Feed]) -> dict[str, int]:
+def positions(
+    connection: Connection[tuple[object, ...]], feeds: tuple[Feed, ...]
+) -> dict[str, int]:
     """The last number each sequence has issued, or the one before its first."""
+    if not feeds:
+        return {}
+    rows = connection.execute(_positions_query(feeds)).fetchall()
+    return {str(name): int(str(value)) for name, value in rows}
+
+
+@lru_cache(maxsize=8)
+def _positions_query(feeds: tuple[Feed, ...]) -> bytes:
     queries = [
         sql.SQL(
             "SELECT {}, CASE WHEN is_called THEN last_value ELSE last_value - {} END FROM {}"
@@ -173,10 +184,7 @@ def positions(connection: Connection[tuple[object, ...]], feeds: Iterable[Feed])
         )
         for feed in feeds
     ]
-    if not queries:
-        return {}
-    rows = connection.execute(sql.SQL(" UNION ALL ").join(queries)).fetchall()
-    return {str(name): int(str(value)) for name, value in rows}
+    return sql.SQL(" UNION ALL ").join(queries).as_bytes(None)
 
 
 def set_positions(

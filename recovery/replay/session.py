@@ -117,7 +117,12 @@ class Session:
         self._connection.prepare_threshold = None  # a step may deallocate what it did not make
         self._path = clock.search_path(self._connection)
         self._creating = clock.search_path(self._connection, creating=True)
+        self._at: dict[str, int] | None = None  # where the sequences stand, while that is known
         self._watch = Watch(self._connection)
+        asked = self._connection.execute(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable)"
+        ).fetchone()
+        self._deferrable = asked == (True,)
         self._borrower = Borrower(self._connection, self.schema, self.identities.extras)
 
     def close(self) -> None:
@@ -190,9 +195,8 @@ class Session:
         trial = _Trial(act, name, batch, self._positions(), known)
         begin: Mapping[str, int] = known or {}
         while True:
-            set_positions(self._connection, self._feeds, begin)
-            clock.set_chance(self._connection, name, self.seed)
-            self._mark(act.id)
+            self._set_positions(begin)
+            clock.set_chance(self._connection, name, self.seed, mark=act.id)
             try:
                 self._attempt(trial, account)
                 break
@@ -207,7 +211,7 @@ class Session:
             # Numbers are never issued twice, wherever this step's were found.
             now = self._positions()
             behind = {label: n for label, n in trial.start.items() if now.get(label, n) < n}
-            set_positions(self._connection, self._feeds, behind)
+            self._set_positions(behind)
 
     def _amend(self, trial: "_Trial", error: psycopg.Error) -> None:
         """Make the next attempt one that may succeed. Raises _Refused when there is none."""
@@ -227,11 +231,12 @@ class Session:
             # With the ids it had then it does not run here: with others it may.
             trial.last, trial.settled = None, True
         else:
-            set_positions(self._connection, self._feeds, trial.start)
+            self._set_positions(trial.start)
             raise _Refused(_why(error)) from error
 
     def _attempt(self, trial: "_Trial", account: _Account) -> None:
         batch = trial.batch
+        self._at = None
         if not batch.wrapped:
             account.complete = False
             account.rows += self._execute(batch.statements[0])
@@ -239,18 +244,22 @@ class Session:
         rows = 0
         untouched = True
         written: dict[str, int] = {}
+        now = None
         with self._connection.transaction(force_rollback=not batch.kept):
             self._watch.begin()
             for statement in batch.statements:
                 rows += self._execute(statement)
                 self._watch.note(statement)
-            # What waits for the COMMIT is written now, while it can still be counted.
-            self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            if self._deferrable:
+                # What waits for the COMMIT is written now, while it can still be counted.
+                self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             if batch.kept:
                 written, untouched = self._watch.end()
                 if not untouched:
                     self._feeds = still_there(self._connection, self._feeds)
-                self._match_ids(trial)
+                now = positions(self._connection, self._feeds)
+                self._match_ids(trial, now)
+        self._at = now
         account.rows += rows
         account.complete &= untouched
         for table, count in written.items():
@@ -284,12 +293,11 @@ class Session:
             (new, old),
         )
 
-    def _match_ids(self, trial: "_Trial") -> None:
+    def _match_ids(self, trial: "_Trial", now: Mapping[str, int]) -> None:
         name = (trial.name, "\n".join(trial.batch.statements))
         if name in self.identities.issued:
             return
         begun = trial.begun
-        now = positions(self._connection, self._feeds)
         moved = [feed for feed in self._feeds if now[feed.label] != begun[feed.label]]
         if not moved:
             return
@@ -314,11 +322,18 @@ class Session:
             self.identities.take(feed, trial.act.id, made[feed.label])
 
     def _positions(self) -> dict[str, int]:
-        try:
-            return positions(self._connection, self._feeds)
-        except (psycopg.errors.UndefinedTable, psycopg.errors.WrongObjectType):
-            self._feeds = still_there(self._connection, self._feeds)
-            return positions(self._connection, self._feeds)
+        if self._at is None:
+            try:
+                self._at = positions(self._connection, self._feeds)
+            except (psycopg.errors.UndefinedTable, psycopg.errors.WrongObjectType):
+                self._feeds = still_there(self._connection, self._feeds)
+                self._at = positions(self._connection, self._feeds)
+        return dict(self._at)
+
+    def _set_positions(self, last: Mapping[str, int]) -> None:
+        if last:
+            set_positions(self._connection, self._feeds, last)
+            self._at = None
 
     # --- trouble ----------------------------------------------------------------------------------
 
@@ -339,7 +354,7 @@ class Session:
         assert self.on_tried is not None
         start = self._positions()
         for variant in self.variants[act.id]:
-            clock.set_chance(self._connection, act.id, self.seed)
+            clock.set_chance(self._connection, act.id, self.seed, mark=act.id)
             try:
                 with self._connection.transaction(force_rollback=True):
                     for statement in act.statements[: variant.place]:
@@ -350,7 +365,7 @@ class Session:
                 self.on_tried(variant, rows)
             except psycopg.Error as error:
                 self._recover(error)
-            set_positions(self._connection, self._feeds, start)
+            self._set_positions(start)
 
     def _in_utc(
         self, variant: Variant, rows: Sequence[tuple[object, ...]]

@@ -106,7 +106,7 @@ class Watch:
     def _counts(self) -> tuple[Counts, int]:
         counts: Counts = {}
         files = 0
-        for schema, relation, count in self._connection.execute(_COUNTS).fetchall():
+        for schema, relation, count in self._connection.execute(_COUNTS.encode()).fetchall():
             if schema is None:
                 files = int(str(count))
             else:
