@@ -62,7 +62,7 @@ steps:
       INSERT INTO payments SELECT id, total FROM orders
       WHERE status = 'paid' AND id BETWEEN 16 AND 20
 """
-DOCUMENTS = ("diff.json", "replay.json", "assessment.json", "plan.json", "rehearsal.json")
+DOCUMENTS = ("diff.json", "replay.json", "assessment.json", "plan.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,8 @@ def make_shop(cluster: Cluster, folder: Path) -> Shop:
                 connection.execute(text.encode())
             dump(cluster.conninfo(database, "jail"), folder / f"{name}.sql")
             dump(cluster.conninfo(database, "jail"), folder / f"{name}.dump", "-Fc")
-            time.sleep(1.1)  # archives tell their age in seconds
+            if name == "backup":
+                time.sleep(1.1)  # archives tell their age in seconds
     finally:
         cluster.drop(database)
     (folder / "steps.yaml").write_text(STEPS, "utf-8")
