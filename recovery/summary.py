@@ -149,6 +149,9 @@ def located(bench: Bench) -> Result:
     codes = {"clean": Exit.FINE, "damaged": Exit.FINDINGS, "inconclusive": Exit.COULD_NOT_TELL}
     told = [f"Verdict: {assessment.verdict}."]
     for fault in assessment.faults:
+        if not fault.accepted:
+            told.append(f"  Or: {show(fault.evidence[0], 'en')} ({fault.probability:.3f}).")
+            continue
         told.append(
             f"{fault.id}: step {fault.step}, {fault.fault_class},"
             f" probability {fault.probability:.3f}."
@@ -203,7 +206,9 @@ def planned(bench: Bench) -> Result:
         for group in plan.groups
     )
     header = ("group", "operation", "table", "rows", "cells", "grade", "hazards")
-    refused = tuple((one.fault, one.table, f"{one.cells:,}", one.reason) for one in plan.refusals)
+    refused = tuple(
+        (one.fault, one.table, f"{one.cells:,}", show(one.reason, "en")) for one in plan.refusals
+    )
     grids = [Grid("Groups to decide on", header, rows)] if rows else []
     if refused:
         grids.append(Grid("Not repaired", ("fault", "table", "cells", "why"), refused))

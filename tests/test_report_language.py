@@ -120,10 +120,13 @@ def test_parameters_are_never_read_as_templates() -> None:
 
 def test_words_of_the_program_inside_a_sentence_are_translated() -> None:
     text = message(
-        "Step {step} ({fault_class}) would explain it too", step="7", fault_class="missing-where"
+        "Step {step} ({fault_class}) explains {hits} cells",
+        step="7",
+        fault_class="missing-where",
+        hits=5,
     )
-    assert show(text, "en") == "Step 7 (a lost condition) would explain it too"
-    assert show(text, "ru") == "Это же объяснил бы шаг 7 (потерянное условие)"
+    assert show(text, "en") == "Step 7 (a lost condition) explains 5 cells"
+    assert show(text, "ru") == "Шаг 7 (потерянное условие) объясняет значения: 5"
 
 
 def test_parameters_survive_as_what_they_are() -> None:

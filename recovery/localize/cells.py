@@ -33,7 +33,8 @@ SELECT u."table", u.key,
        coalesce(f.last_op = 'insert', came.key IS NULL AND extra.key IS NULL) AS f,
        CASE WHEN missing.key IS NOT NULL THEN false WHEN extra.key IS NOT NULL THEN true
             ELSE came.key IS NULL END AS c,
-       f.last_step AS f_step, list_contains(coalesce(f.steps, []), $fault) AS by_fault,
+       f.last_step AS f_step, coalesce(f.steps, []) AS f_steps,
+       list_contains(coalesce(f.steps, []), $fault) AS by_fault,
        missing.backup AS missing_image, extra.current AS extra_image
 FROM touched u
 LEFT JOIN came ON came."table" = u."table" AND came.key = u.key
@@ -63,7 +64,8 @@ SELECT u."table", u.key, u."column", u.b,
        CASE WHEN f.key IS NOT NULL THEN f.final ELSE u.b END AS f,
        CASE WHEN u.diverges THEN u.current WHEN e.key IS NOT NULL THEN e.value ELSE u.b END AS c,
        r.b AS b_row, r.t AS t_row, r.f AS f_row, r.c AS c_row,
-       f.last_step AS f_step, list_contains(coalesce(f.steps, []), $fault) AS by_fault,
+       f.last_step AS f_step, coalesce(f.steps, []) AS f_steps,
+       list_contains(coalesce(f.steps, []), $fault) AS by_fault,
        t.last_step AS t_step
 FROM based u
 JOIN row r ON r."table" = u."table" AND r.key = u.key

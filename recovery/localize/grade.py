@@ -56,6 +56,8 @@ WITH told AS (
 SELECT *, agrees(c, f, unstable) AS explained,
        list_contains($direct::VARCHAR[], "table" || chr(31) || "column") AS aimed
 FROM told WHERE NOT (unstable AND NOT agrees(c, f, unstable)) AND c IS DISTINCT FROM t
+  AND (by_fault OR NOT list_has_any(f_steps, $others::VARCHAR[]))
+  AND ("table", key, "column") NOT IN (SELECT ("table", key, "column") FROM damage)
 """
 
 # Steps whose time can be seen in the current state, to the microsecond or only about.
@@ -132,7 +134,8 @@ SELECT "table", key, '', CASE WHEN b THEN CASE WHEN by_fault AND list_contains($
        $fault, $step, $cause, missing_image, CASE WHEN $described THEN NULL ELSE should END, NULL,
        should, CASE WHEN list_contains($covered::VARCHAR[], "table") THEN 'proven'
                     ELSE 'stale' END, ''
-FROM gone
+FROM gone WHERE (by_fault OR NOT list_has_any(f_steps, $others::VARCHAR[]))
+  AND ("table", key, '') NOT IN (SELECT ("table", key, "column") FROM damage)
 UNION ALL
 SELECT r."table", r.key, '', CASE WHEN by_fault AND list_contains($aimed::VARCHAR[], r."table")
            THEN 'direct' WHEN by_fault THEN 'cascade' ELSE 'collateral' END,
@@ -147,6 +150,8 @@ LEFT JOIN (SELECT DISTINCT c."table", c.key FROM cell c
              AND NOT agrees(c.c, c.f, u."column" IS NOT NULL)) edited
        ON edited."table" = r."table" AND edited.key = r.key
 WHERE NOT r.t AND r.f AND r.c AND r.extra_image IS NOT NULL
+  AND (by_fault OR NOT list_has_any(f_steps, $others::VARCHAR[]))
+  AND (r."table", r.key, '') NOT IN (SELECT ("table", key, "column") FROM damage)
 """
 
 # A row of the backup that the target history changed before it was lost: the backup's image with
@@ -169,7 +174,8 @@ GROUP BY base."table", base.key
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What grading one fault needs to know. `covered`: tables for which the log is complete and
+    """What grading one fault needs to know. `others`: the steps of the other faults; what they
+    wrote is theirs. `covered`: tables for which the log is complete and
     nothing contradicts that. `rare`: values that the backup's column never held."""
 
     fault: str
@@ -181,6 +187,7 @@ class Verdicts:
     targets: tuple[Target, ...]
     injective: frozenset[str]
     covered: frozenset[str]
+    others: frozenset[str]
 
 
 def prepare(
@@ -198,7 +205,8 @@ def prepare(
                 f"{target.table}\x1f{column}"
                 for target in verdicts.targets
                 for column in sorted(target.columns)
-            ]
+            ],
+            "others": sorted(verdicts.others),
         },
     )
     rows = facts.execute(
@@ -257,6 +265,7 @@ def grade(
         | {
             "target": verdicts.target,
             "aimed": sorted({target.table for target in verdicts.targets}),
+            "others": sorted(verdicts.others),
         },
     )
 

@@ -6,7 +6,7 @@ compare with what should have happened, and say of every cell how surely that is
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
@@ -21,7 +21,7 @@ from recovery.localize.cells import (
     name_columns,
 )
 from recovery.localize.records import Faulty, find_records
-from recovery.localize.score import ACCEPT
+from recovery.localize.score import CREDIBLE, Score
 from recovery.localize.search import Found, Search, find_faults
 from recovery.messages import message
 from recovery.model import (
@@ -95,13 +95,22 @@ def locate(given: Given) -> Located:
     faulty, target = _histories(given.history, found)
     given.laboratory.run(faulty, "faulty")
     given.laboratory.run(target, "target")
+    steps = frozenset(one.candidate.step for one in found)
     faults = tuple(
-        _grade(given, one, f"F{number}", faulty, target) for number, one in enumerate(found, 1)
+        fault
+        for number, one in enumerate(found, 1)
+        for fault in (
+            _grade(given, one, f"F{number}", faulty, target, steps - {one.candidate.step}),
+            *_alternatives(given, one, f"F{number}"),
+        )
     )
     lay_side_by_side(facts, target="target", faulty="faulty", fault_step="")
     complaints = _complaints(given)
     kept = _kept(facts)
-    counted = tuple(replace(fault, cells=_labels(facts, fault.id)) for fault in faults)
+    counted = tuple(
+        replace(fault, cells=_labels(facts, fault.id)) if fault.accepted else fault
+        for fault in faults
+    )
     return Located(
         _verdict(given, counted, complaints),
         counted,
@@ -126,7 +135,14 @@ def _histories(history: History, found: Sequence[Found]) -> tuple[History, Histo
     return faulty, target
 
 
-def _grade(given: Given, found: Found, name: str, faulty: History, target: History) -> Fault:
+def _grade(
+    given: Given,
+    found: Found,
+    name: str,
+    faulty: History,
+    target: History,
+    others: frozenset[str],
+) -> Fault:
     candidate, facts = found.candidate, given.facts
     step = next(step for step in given.log.steps if step.id == candidate.step)
     lay_side_by_side(facts, target="target", faulty="faulty", fault_step=candidate.step)
@@ -147,6 +163,7 @@ def _grade(given: Given, found: Found, name: str, faulty: History, target: Histo
         candidate.targets,
         candidate.injective,
         _covered(given),
+        others,
     )
     find_records(facts, Faulty("faulty", candidate.step, candidate.targets), given.schema)
     asked = grading.prepare(facts, verdicts)
@@ -161,17 +178,48 @@ def _grade(given: Given, found: Found, name: str, faulty: History, target: Histo
     )
     _what_if(given, _holding(target, faulty, candidate.step), "target_doubt", preparation)
     grading.grade(facts, verdicts, rare)
-    probability = 1 / (1 + 2 ** -max(found.score.gain, ACCEPT))
     return Fault(
         name,
         candidate.step,
         candidate.fault_class,
         candidate.parameters,
-        round(min(probability, 1 - _none_of_these(given, (found,))), 4),
+        _probability(given, found, found.score),
         _evidence(found),
         candidate.statement if candidate.fault_class is not FaultClass.AS_DESCRIBED else "",
         verdicts.cause,
     )
+
+
+def _alternatives(given: Given, found: Found, name: str) -> Iterator[Fault]:
+    """What would explain the same, not quite as well: listed, not dropped."""
+    for number, (candidate, judged) in enumerate(found.rivals, 1):
+        if found.score.gain - judged.gain > CREDIBLE:
+            continue
+        yield Fault(
+            f"{name}-{number}",
+            candidate.step,
+            candidate.fault_class,
+            candidate.parameters,
+            _probability(given, found, judged),
+            (
+                message(
+                    "Step {step} ({fault_class}) explains {hits} cells",
+                    step=candidate.step,
+                    fault_class=str(candidate.fault_class),
+                    hits=judged.hits,
+                ),
+            ),
+            candidate.statement,
+            accepted=False,
+        )
+
+
+def _probability(given: Given, found: Found, judged: Score) -> float:
+    """This explanation's share among those that compete, less what is left for none of them."""
+    rivals = [score.gain for _, score in found.rivals if found.score.gain - score.gain <= CREDIBLE]
+    weights = [2.0 ** (gain - found.score.gain) for gain in (found.score.gain, *rivals)]
+    share: float = 2.0 ** (judged.gain - found.score.gain) / sum(weights)
+    return round(share * (1 - _none_of_these(given, (found,))), 4)
 
 
 def _holding(target: History, faulty: History, step: str) -> History:
@@ -398,20 +446,14 @@ def _evidence(found: Found) -> tuple[str, ...]:
                 "{n} cells hold something else, so they were changed once more", n=judged.others
             )
         )
-    for rival, _ in found.rivals:
-        sentences.append(
-            message(
-                "Step {step} ({fault_class}) would explain it too",
-                step=rival.step,
-                fault_class=str(rival.fault_class),
-            )
-        )
     return tuple(sentences)
 
 
 def _questions(facts: duckdb.DuckDBPyConnection, faults: Sequence[Fault]) -> tuple[Question, ...]:
     questions = []
     for fault in faults:
+        if not fault.accepted:
+            continue
         if fault.fault_class is FaultClass.AS_DESCRIBED:
             cells = sum(count for _, count in fault.cells)
             questions.append(

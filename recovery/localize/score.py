@@ -16,6 +16,7 @@ _STATEMENT = 40.0  # bits of an undocumented statement, which could explain any 
 _ROWS_REPORTED = 10.0  # the client program reported just the number of rows the fault touches
 _SUSPECT = 6.0
 ACCEPT = 7.0  # bits a fault must save, about 100 to 1
+CREDIBLE = 7.0  # an explanation so many bits worse than the best is no longer credible
 _MISSES_SHARE = 0.05
 
 _COUNT = """
