@@ -52,7 +52,9 @@ def write(text: str) -> None:
 def show_error(message: str, *, where: str = "", hint: str = "") -> None:
     """What went wrong, on stderr: the message, where, what to do next."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text("dbmend: ", style="bold red") + Text(printable(message)))
+    # Libraries indent what belongs to the line before with a tab.
+    told = printable(message.replace("\n\t", "\n  "))
+    console.print(Text("dbmend: ", style="bold red") + Text(told))
     if where:
         console.print(Text(f"  where: {printable(where)}"))
     if hint:

@@ -303,7 +303,7 @@ def run(
     if program == "createdb":
         target.make()
         return shown.lines
-    if (program, *arguments) == ("./go", "demo", "demo"):
+    if (program, *arguments) == ("dbmend", "demo", "demo"):
         printed = demo.stdout
     elif program == "dbmend":
         if "--to" in arguments:
