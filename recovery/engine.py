@@ -45,7 +45,7 @@ from recovery.model import (
     History,
     Plan,
 )
-from recovery.plan import Catalog, make_plan
+from recovery.plan import Catalog, ScratchRows, make_plan
 from recovery.rehearse import rehearse as rehearse_script
 from recovery.replay.history import history
 from recovery.replay.identity import Identities, feeds
@@ -272,15 +272,15 @@ def _never_held(
 
 def _plan(bench: Bench) -> None:
     ledger = _ledger(bench)
-    made = make_plan(
-        bench.facts,
-        bench.assessment,
-        Catalog(
-            bench.schema("current"),
+    schema = bench.schema("current")
+    with bench.cluster.connect("current") as connection:
+        catalog = Catalog(
+            schema,
             {table.table: table.rows.current for table in ledger},
             doubts.tables_that_differ(ledger),
-        ),
-    )
+            ScratchRows(connection),
+        )
+        made = make_plan(bench.facts, bench.assessment, catalog)
     bench.case.write_document("plan.json", "plan", plan_json(made))
     doubts.write_damage(bench.facts, bench.case)
 

@@ -30,7 +30,8 @@ Shape = Literal["cells", "rows-gone", "rows-added"]
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Localised damage of one fault on one table at one grade, of one shape."""
+    """Localised damage of one fault on one table at one grade, of one shape. `columns`: of cells
+    the damaged ones; of rows the columns that the rows have."""
 
     fault: str
     fault_class: str
@@ -47,6 +48,8 @@ class Facts(Protocol):
 
     def has_key(self, table: str) -> bool: ...
 
+    def key(self, table: str) -> frozenset[str]: ...
+
     def schema_differs(self, table: str) -> bool: ...
 
     def triggers(
@@ -55,7 +58,15 @@ class Facts(Protocol):
 
     def children(self, table: str) -> tuple[str, ...]: ...
 
+    def columns(self, table: str) -> frozenset[str]: ...
+
     def generated(self, table: str) -> frozenset[str]: ...
+
+    def always_identity(self, table: str) -> frozenset[str]: ...
+
+    def mandatory(self, table: str) -> frozenset[str]:
+        """Columns that a new row has to give: not null, and nothing fills them in."""
+        ...
 
     def rows(self, table: str) -> int: ...
 

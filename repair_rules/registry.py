@@ -1,4 +1,7 @@
-"""The kinds of damage, in the order in which they are asked. A new kind is one file and one line."""
+"""The kinds of damage, in the order in which they are asked.
+
+A new kind is one file and one line.
+"""
 
 from repair_rules.kinds import cells_overwritten, rows_added, rows_deleted
 from repair_rules.model import Damage, Facts, Kind, Proposal, Refusal

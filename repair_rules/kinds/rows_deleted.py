@@ -11,6 +11,10 @@ from repair_rules.model import Damage, Facts, InsertRows, Kind, Proposal, Refusa
 def propose(damage: Damage, facts: Facts) -> Proposal:
     if not facts.has_key(damage.table):
         return Refusal("the table has no key: whether a row is there already cannot be told")
+    if not facts.columns(damage.table).issuperset(damage.columns):
+        return Refusal("the current table lacks a column that the rows had")
+    if not facts.mandatory(damage.table).issubset(damage.columns):
+        return Refusal("the current table has a new column that must be filled in")
     hazards = (
         *about_grade(damage),
         *about_triggers(damage, facts, "insert"),
