@@ -23,9 +23,11 @@ from cli import main as cli_main
 from cli.exits import MEANINGS
 from cli.face import Face
 from cli.main import app
-from recovery.model import Exit
+from recovery.case.wiping import KEPT, WIPED
+from recovery.model import Exit, FaultClass, Grade
 from recovery.scratch.cluster import Cluster
-from recovery.steps.read import problems
+from recovery.steps.read import EVENTS, LOG_FIELDS, STEP_FIELDS, problems
+from repair_rules.model import Hazard
 from tests.conftest import DemoCase
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +38,7 @@ PAGES = tuple(
         for path in (ROOT / place).glob("*.md")
     )
 )
+README = ROOT / "README.md"
 STEP_BY_STEP = ROOT / "docs" / "a-case-step-by-step.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`(dbmend [^`\n]+)`(?!`)")
@@ -54,7 +57,7 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=named)
 
 
 def test_the_exit_codes_of_the_readme_are_those_of_the_code() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
+    text = README.read_text("utf-8")
     rows = re.findall(r"^\| (\d+) \| (.+) \|$", text, re.MULTILINE)
     assert rows == [(str(int(code)), meaning) for code, meaning in MEANINGS]
     assert [int(code) for code, _ in rows] == [int(code) for code in Exit]
@@ -148,12 +151,12 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_the_readme_leads_to_every_page() -> None:
-    links = {link.partition("#")[0] for link in LINK.findall((ROOT / "README.md").read_text())}
+    links = {link.partition("#")[0] for link in LINK.findall(README.read_text())}
     assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= links
 
 
 def test_the_picture_of_the_house_is_that_of_the_contracts() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
+    text = README.read_text("utf-8")
     picture = FENCE.findall(text[text.index("## The house") :])[0][1]
     shown = [re.findall(r"\w+", line.split("  ")[0]) for line in picture_lines(picture)]
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
@@ -185,6 +188,22 @@ def test_step_logs_are_step_logs(page: Path, tmp_path: Path) -> None:
     assert not faults
 
 
+def test_words_of_the_program_are_explained() -> None:
+    pages = {path.name: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")}
+    words = {
+        "repair-scripts.md": [str(one) for one in Hazard],
+        "grades-and-labels.md": [str(one) for one in (*Grade, *FaultClass)],
+        "step-log.md": [f"`{one}`" for one in (*LOG_FIELDS, *STEP_FIELDS, *EVENTS)],
+        "case-folder.md": [
+            one for one in {*KEPT, *WIPED} if not one.startswith((".", "case.duckdb."))
+        ],
+    }
+    missing = {
+        page: [word for word in known if word not in pages[page]] for page, known in words.items()
+    }
+    assert not any(missing.values()), missing
+
+
 # --- what stands under a command is what it prints ----------------------------------------------
 
 
@@ -207,13 +226,16 @@ def test_the_pages_show_what_the_program_prints(
     """One test, so that the demo runs in one test process alone."""
     assert demo_case.exit == 0, demo_case.stderr
     what_stays(demo_case.folder / "case")
+    steps = (demo_case.folder / "steps.yaml").read_text("utf-8")
+    quoted = [body for kind, body in FENCE.findall(README.read_text("utf-8")) if kind == "yaml"]
+    assert quoted and all(body in steps for body in quoted)
     update = bool(request.config.getoption("--update-docs"))
     readme, shop = tmp_path / "readme", tmp_path / "shop"
     shutil.copytree(demo_case.folder, readme / "demo")
     as_assess_leaves_it(demo_case.folder, shop)
     wrong: list[str] = []
     for page, place, dump in (
-        (ROOT / "README.md", readme, readme / "demo" / "current.sql"),
+        (README, readme, readme / "demo" / "current.sql"),
         (STEP_BY_STEP, shop, shop / "current.sql"),
     ):
         monkeypatch.chdir(place)
