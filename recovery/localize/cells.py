@@ -76,6 +76,11 @@ LEFT JOIN net f ON f.run = $faulty AND f."table" = u."table" AND f.key = u.key
      AND f."column" = u."column"
 """
 
+_OUTCOME = """
+CREATE TEMP TABLE IF NOT EXISTS outcome (
+    run VARCHAR, "table" VARCHAR, key VARCHAR, "column" VARCHAR, value VARCHAR)
+"""
+
 _UNSTABLE = """
 CREATE OR REPLACE TEMP TABLE unstable AS
 SELECT DISTINCT "table", "column" FROM (
@@ -102,14 +107,27 @@ def learn_unstable(facts: duckdb.DuckDBPyConnection, run: str, moved: str) -> No
     facts.execute(_UNSTABLE, {"run": run, "moved": moved})
 
 
-def final_values(facts: duckdb.DuckDBPyConnection, run: str, name: str) -> None:
-    """A temporary relation `name` (table, key, column, value) of what `run` leaves behind."""
-    facts.execute(
-        f"""CREATE OR REPLACE TEMP TABLE {name} AS
-        SELECT "table", key, "column", last(new ORDER BY ordinal) AS value
-        FROM effect WHERE run = ? GROUP BY "table", key, "column" """,
-        [run],
-    )
+def final_values(
+    facts: duckdb.DuckDBPyConnection, run: str, *, of: str | None = None, known: bool = True
+) -> None:
+    """What a run leaves behind, as rows of the relation `outcome` (run, table, key, column, value)
+    under the name `run`; `of`: another run's, under this name. Nothing is left when it is not
+    `known`."""
+    facts.execute(_OUTCOME)
+    facts.execute("DELETE FROM outcome WHERE run = ?", [run])
+    if known:
+        facts.execute(
+            """INSERT INTO outcome
+            SELECT ?, "table", key, "column", last(new ORDER BY ordinal)
+            FROM effect WHERE run = ? GROUP BY "table", key, "column" """,
+            [run, of or run],
+        )
+
+
+def contradict(facts: duckdb.DuckDBPyConnection, run: str) -> None:
+    """An outcome of `run` that agrees with nothing: what could not be tried is not confirmed."""
+    final_values(facts, run, known=False)
+    facts.execute('INSERT INTO outcome SELECT ?, "table", key, "column", chr(1) FROM cell', [run])
 
 
 def name_columns(facts: duckdb.DuckDBPyConnection, schema: Schema) -> None:

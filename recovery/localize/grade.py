@@ -42,16 +42,16 @@ WITH told AS (
     LEFT JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
     LEFT JOIN recorded note ON note."table" = c."table" AND note.key = c.key
          AND note."column" = c."column"
-    LEFT JOIN faulty_up up ON up."table" = c."table" AND up.key = c.key
-         AND up."column" = c."column"
-    LEFT JOIN faulty_down down ON down."table" = c."table" AND down.key = c.key
-         AND down."column" = c."column"
-    LEFT JOIN target_up tup ON tup."table" = c."table" AND tup.key = c.key
-         AND tup."column" = c."column"
-    LEFT JOIN target_down tdown ON tdown."table" = c."table" AND tdown.key = c.key
-         AND tdown."column" = c."column"
-    LEFT JOIN target_early early ON early."table" = c."table" AND early.key = c.key
-         AND early."column" = c."column"
+    LEFT JOIN outcome up ON up.run = 'faulty up'
+         AND (up."table", up.key, up."column") = (c."table", c.key, c."column")
+    LEFT JOIN outcome down ON down.run = 'faulty down'
+         AND (down."table", down.key, down."column") = (c."table", c.key, c."column")
+    LEFT JOIN outcome tup ON tup.run = 'target up'
+         AND (tup."table", tup.key, tup."column") = (c."table", c.key, c."column")
+    LEFT JOIN outcome tdown ON tdown.run = 'target down'
+         AND (tdown."table", tdown.key, tdown."column") = (c."table", c.key, c."column")
+    LEFT JOIN outcome early ON early.run = 'target early'
+         AND (early."table", early.key, early."column") = (c."table", c.key, c."column")
     WHERE c.t_row AND c.f_row AND c.c_row AND c.f IS DISTINCT FROM c.t)
 SELECT *, agrees(c, f, unstable) AS explained,
        list_contains($direct::VARCHAR[], "table" || chr(31) || "column") AS aimed
@@ -98,7 +98,7 @@ WITH graded AS (
                   IS NOT DISTINCT FROM j.t AS sure
           FROM judged j
           LEFT JOIN rarity r ON r."table" = j."table" AND r."column" = j."column" AND r.f = j.f
-          LEFT JOIN target_doubt d ON d."table" = j."table" AND d.key = j.key
+          LEFT JOIN outcome d ON d.run = 'target doubt' AND d."table" = j."table" AND d.key = j.key
                AND d."column" = j."column")),
 settled AS (
     SELECT g.* REPLACE (CASE WHEN grade <> 'touch' THEN grade

@@ -5,29 +5,28 @@ a fault, run the history with it, and keep the supposition that reproduces the c
 compare with what should have happened, and say of every cell how surely that is known.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
 
 from diffing.model import Ledger, Schema, Status
 from recovery.localize import grade as grading
-from recovery.localize import whatif
+from recovery.localize import told, whatif
 from recovery.localize.cells import (
+    contradict,
     final_values,
     lay_side_by_side,
     learn_unstable,
     name_columns,
 )
+from recovery.localize.complaints import heard
 from recovery.localize.records import Faulty, find_records
 from recovery.localize.score import CREDIBLE, Score
 from recovery.localize.search import Found, Search, find_faults
 from recovery.messages import message
 from recovery.model import (
-    Alternative,
     AssessmentVerdict,
-    Complaint,
     Event,
     Fault,
     FaultClass,
@@ -105,7 +104,7 @@ def locate(given: Given) -> Located:
         )
     )
     lay_side_by_side(facts, target="target", faulty="faulty", fault_step="")
-    complaints = _complaints(given)
+    complaints = heard(facts, given.log, given.schema)
     kept = _kept(facts)
     counted = tuple(
         replace(fault, cells=_labels(facts, fault.id)) if fault.accepted else fault
@@ -115,11 +114,11 @@ def locate(given: Given) -> Located:
         _verdict(given, counted, complaints),
         counted,
         kept,
-        (*_questions(facts, counted), *complaints),
+        (*told.questions(facts, counted), *complaints),
         _none_of_these(given, found),
-        _assumptions(given, counted),
-        _coverage(given),
-        _does_not_prove(given, facts),
+        told.assumptions(given.log, counted),
+        told.coverage(given.base),
+        told.does_not_prove(given.log, facts),
     )
 
 
@@ -149,8 +148,8 @@ def _grade(
     for up in (True, False):
         preparation = whatif.moved(candidate.step, candidate.targets, given.schema, up=up)
         way = "up" if up else "down"
-        _what_if(given, faulty, f"faulty_{way}", preparation)
-        _what_if(given, _holding(target, faulty, candidate.step), f"target_{way}", preparation)
+        _what_if(given, faulty, f"faulty {way}", preparation)
+        _what_if(given, _holding(target, faulty, candidate.step), f"target {way}", preparation)
     _early(given, candidate.step, target)
     lay_side_by_side(facts, target="target", faulty="faulty", fault_step=candidate.step)
     verdicts = grading.Verdicts(
@@ -176,7 +175,7 @@ def _grade(
     preparation = whatif.moved(
         candidate.step, candidate.targets, given.schema, up=True, only=doubtful
     )
-    _what_if(given, _holding(target, faulty, candidate.step), "target_doubt", preparation)
+    _what_if(given, _holding(target, faulty, candidate.step), "target doubt", preparation)
     grading.grade(facts, verdicts, rare)
     return Fault(
         name,
@@ -184,7 +183,7 @@ def _grade(
         candidate.fault_class,
         candidate.parameters,
         _probability(given, found, found.score),
-        _evidence(found),
+        told.evidence(found),
         candidate.statement if candidate.fault_class is not FaultClass.AS_DESCRIBED else "",
         verdicts.cause,
     )
@@ -236,28 +235,25 @@ def _holding(target: History, faulty: History, step: str) -> History:
 
 
 def _what_if(given: Given, history: History, run: str, preparation: Preparation | None) -> None:
-    """The final values of a what-if run, as a relation of its name; empty when the data could
-    not be moved (nothing is told apart then)."""
+    """The outcome of a what-if run; nothing when the data could not be moved (nothing is told
+    apart then)."""
     replay = given.laboratory.run(history, run, preparation) if preparation else None
-    final_values(given.facts, run if replay is not None else "", run)
+    final_values(given.facts, run, known=replay is not None)
 
 
 def _early(given: Given, step: str, target: History) -> None:
-    """The target with all undocumented edits made before the step."""
-    facts = given.facts
-    preparation = whatif.undocumented_first(facts, step, given.schema)
+    """The target with all undocumented edits made before the step. When they could not be made
+    that early nothing is known about their order, so no cell agrees."""
+    run = "target early"
+    preparation = whatif.undocumented_first(given.facts, step, given.schema)
     if preparation is None:
-        final_values(facts, "target", "target_early")
+        final_values(given.facts, run, of="target")
         return
     history = _holding(target, given.history, step)
-    if given.laboratory.run(history, "target_early", preparation) is not None:
-        final_values(facts, "target_early", "target_early")
-        return
-    # The edits could not be made that early: nothing is known about the order, so no cell agrees.
-    facts.execute(
-        """CREATE OR REPLACE TEMP TABLE target_early AS
-        SELECT "table", key, "column", chr(1) AS value FROM cell"""
-    )
+    if given.laboratory.run(history, run, preparation) is not None:
+        final_values(given.facts, run)
+    else:
+        contradict(given.facts, run)
 
 
 def _covered(given: Given) -> frozenset[str]:
@@ -320,65 +316,6 @@ def _kept(facts: duckdb.DuckDBPyConnection) -> tuple[Kept, ...]:
     )
 
 
-def _complaints(given: Given) -> tuple[Question, ...]:
-    """What the customer knows to be wrong and no fault explains becomes damage without a target;
-    what is said to be fine and is damaged becomes a question."""
-    questions = []
-    for number, complaint in enumerate(given.log.complaints, 1):
-        key = _key(given.schema, complaint)
-        if key is None:
-            continue
-        known = given.facts.execute(
-            'SELECT count(*) FROM damage WHERE "table" = ? AND key = ?'
-            " AND (\"column\" = ? OR ? = '')",
-            [complaint.table, key, complaint.column, complaint.column],
-        ).fetchone()
-        assert known is not None
-        if complaint.fine and known[0]:
-            given.facts.execute(
-                "UPDATE damage SET grade = 'undecided', target = NULL"
-                ' WHERE "table" = ? AND key = ? AND ("column" = ? OR ? = \'\')',
-                [complaint.table, key, complaint.column, complaint.column],
-            )
-            text = message(
-                "{table} {key}: you say it is right, the step log says it is damaged",
-                table=complaint.table,
-                key=key,
-            )
-            questions.append(Question(f"C{number}", text, (), 1))
-        elif not complaint.fine and not known[0]:
-            _unexplained(given.facts, complaint, key)
-            text = message(
-                "{table} {key}: you say it is wrong, and no step explains why",
-                table=complaint.table,
-                key=key,
-            )
-            questions.append(Question(f"C{number}", text, (), 1))
-    return tuple(questions)
-
-
-def _unexplained(facts: duckdb.DuckDBPyConnection, complaint: Complaint, key: str) -> None:
-    facts.execute(
-        """INSERT INTO damage SELECT $table, $key, $column, 'unexplained', '', '', 'unknown',
-            first(d.backup), NULL, first(d.current), NULL, 'undecided', ''
-        FROM (SELECT 1) LEFT JOIN divergence d
-          ON d."table" = $table AND d.key = $key AND d."column" = $column""",
-        {"table": complaint.table, "key": key, "column": complaint.column},
-    )
-
-
-def _key(schema: Schema, complaint: Complaint) -> str | None:
-    """The key of a complaint in the form of all keys; None when the table has no such key."""
-    if not schema.has(complaint.table):
-        return None
-    given = dict(complaint.key)
-    names = schema.table(complaint.table).key.columns
-    if set(given) != set(names):
-        return None
-    ordered: Mapping[str, str | None] = {name: given[name] for name in names}
-    return json.dumps(ordered, ensure_ascii=False, separators=(",", ":"))
-
-
 def _verdict(
     given: Given, faults: Sequence[Fault], complaints: Sequence[Question]
 ) -> AssessmentVerdict:
@@ -399,174 +336,3 @@ def _none_of_these(given: Given, found: Sequence[Found]) -> float:
     room = 0.01 if given.log.complete else 0.05
     worst = max((2**-one.score.gain for one in found), default=1.0)
     return round(min(1.0, max(room, worst)), 4)
-
-
-def _evidence(found: Found) -> tuple[str, ...]:
-    """What a person can check by hand."""
-    judged, candidate = found.score, found.candidate
-    sentences = []
-    match candidate.fault_class:
-        case FaultClass.MISSING_WHERE:
-            sentences.append(
-                message(
-                    "Step {step} without its condition explains {hits} cells; they do not"
-                    " follow from the step as it was written down",
-                    step=candidate.step,
-                    hits=judged.hits,
-                )
-            )
-        case FaultClass.WRONG_VALUE:
-            logged, executed = (value for _, value in candidate.parameters)
-            sentences.append(
-                message(
-                    "Step {step} with {executed} in the place of {logged} explains {hits} cells",
-                    step=candidate.step,
-                    executed=executed,
-                    logged=logged,
-                    hits=judged.hits,
-                )
-            )
-        case FaultClass.AS_DESCRIBED:
-            sentences.append(
-                message(
-                    "Step {step} is suspected, and {hits} cells are today as it left them",
-                    step=candidate.step,
-                    hits=judged.hits,
-                )
-            )
-    if judged.misses:
-        sentences.append(
-            message(
-                "{n} cells speak against it: they are as if it had not happened", n=judged.misses
-            )
-        )
-    if judged.others:
-        sentences.append(
-            message(
-                "{n} cells hold something else, so they were changed once more", n=judged.others
-            )
-        )
-    return tuple(sentences)
-
-
-def _questions(facts: duckdb.DuckDBPyConnection, faults: Sequence[Fault]) -> tuple[Question, ...]:
-    questions = []
-    for fault in faults:
-        if not fault.accepted:
-            continue
-        if fault.fault_class is FaultClass.AS_DESCRIBED:
-            cells = sum(count for _, count in fault.cells)
-            questions.append(
-                Question(
-                    f"{fault.id}-narrower",
-                    message(
-                        "Should step {step} not have been done at all, or was a narrower one"
-                        " intended?",
-                        step=fault.step,
-                    ),
-                    (
-                        Alternative(
-                            message("Not at all"),
-                            message("Everything it changed goes back to what it was before"),
-                            cells,
-                        ),
-                        Alternative(
-                            message("A narrower one was intended"),
-                            message("Write it into the step log as intended, and assess again"),
-                            0,
-                        ),
-                    ),
-                    cells,
-                )
-            )
-        undecided = facts.execute(
-            'SELECT count(*), count(DISTINCT ("table", key)) FROM damage'
-            " WHERE fault = ? AND grade = 'undecided'",
-            [fault.id],
-        ).fetchone()
-        assert undecided is not None
-        if undecided[0]:
-            questions.append(
-                Question(
-                    f"{fault.id}-again",
-                    message(
-                        "{n} cells that step {step} damaged hold another value today. Was it"
-                        " typed in afterwards, so that it is right?",
-                        n=int(undecided[0]),
-                        step=fault.step,
-                    ),
-                    (
-                        Alternative(message("It is right"), message("They stay as they are"), 0),
-                        Alternative(
-                            message("It is wrong"),
-                            message("Say what each should be: nothing in the data tells"),
-                            int(undecided[1]),
-                        ),
-                    ),
-                    int(undecided[1]),
-                )
-            )
-    return tuple(questions)
-
-
-def _assumptions(given: Given, faults: Sequence[Fault]) -> tuple[str, ...]:
-    sentences = [
-        message("The backup and the current data are of the same database"),
-        message("Steps happened in the order of the step log"),
-    ]
-    if given.log.complete or given.log.covered:
-        sentences.append(message("The step log holds every change since the backup, as it says"))
-    if faults:
-        sentences.append(message("Steps saw the time that the step log gives for them"))
-    return tuple(sentences)
-
-
-def _coverage(given: Given) -> tuple[str, ...]:
-    done = sum(one.outcome is Outcome.DONE for one in given.base.outcomes)
-    failed = [one.step for one in given.base.outcomes if one.outcome is Outcome.FAILED]
-    skipped = [one.step for one in given.base.outcomes if one.outcome is Outcome.NOT_REPLAYED]
-    sentences = [
-        message("{done} of {all} steps were replayed", done=done, all=len(given.base.outcomes))
-    ]
-    if failed:
-        sentences.append(
-            message(
-                "Steps that the database refused in the replay: {steps}", steps=", ".join(failed)
-            )
-        )
-    if skipped:
-        sentences.append(
-            message("Steps that cannot be replayed: {steps}", steps=", ".join(skipped))
-        )
-    return tuple(sentences)
-
-
-def _does_not_prove(given: Given, facts: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
-    sentences = [
-        message(
-            "Only three kinds of mistake are looked for: a suspected step, a lost condition, a"
-            " wrong value"
-        ),
-        message("Probabilities are estimates that were not calibrated"),
-    ]
-    if not given.log.complete:
-        sentences.append(
-            message(
-                "The step log is not complete: a change that nobody wrote down and that left"
-                " nothing to see cannot be found"
-            )
-        )
-    born = facts.execute(
-        """SELECT count(*) FROM divergence d
-        WHERE d.kind = 'extra' AND d."table" IN (SELECT DISTINCT "table" FROM damage)
-          AND (d."table", d.key) NOT IN (SELECT ("table", key) FROM row)"""
-    ).fetchone()
-    if born and born[0]:
-        sentences.append(
-            message(
-                "{n} rows in the damaged tables are newer than the backup and in no step: whether"
-                " they are damaged too is not known; they stay as they are",
-                n=int(born[0]),
-            )
-        )
-    return tuple(sentences)

@@ -106,7 +106,7 @@ def _suspected(search: Search, step: Step, history: History) -> Found | None:
 
 def _proposals(search: Search, history: History, run: str, taken: set[str]) -> Iterator[Candidate]:
     """Hypotheses for steps with unexplained divergences where they aim."""
-    final_values(search.facts, run, "left_behind")
+    final_values(search.facts, "left behind", of=run)
     acts = []
     doubtful = set()
     for act in history:
@@ -138,8 +138,9 @@ def _residue(facts: duckdb.DuckDBPyConnection, table: str, columns: frozenset[st
     """Does anything differ there that the run does not predict?"""
     row = facts.execute(
         """SELECT count(*) FROM divergence d
-        LEFT JOIN left_behind f
-          ON f."table" = d."table" AND f.key = d.key AND f."column" = d."column"
+        LEFT JOIN outcome f
+          ON f.run = 'left behind'
+         AND (f."table", f.key, f."column") = (d."table", d.key, d."column")
         WHERE d."table" = ?
           AND (d.kind = 'missing' AND len(?::VARCHAR[]) = 0
                OR d.kind = 'changed' AND list_contains(?::VARCHAR[], d."column")

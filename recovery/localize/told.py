@@ -1,0 +1,182 @@
+"""What localization says about what it found: sentences a person can check, and questions only a
+person can answer. Every sentence is a message, so that the report can say it in its own language.
+"""
+
+from collections.abc import Sequence
+
+import duckdb
+
+from recovery.localize.search import Found
+from recovery.messages import message
+from recovery.model import Alternative, Fault, FaultClass, Outcome, Question, Replay, StepLog
+
+
+def evidence(found: Found) -> tuple[str, ...]:
+    """What a person can check by hand."""
+    judged, candidate = found.score, found.candidate
+    sentences = []
+    match candidate.fault_class:
+        case FaultClass.MISSING_WHERE:
+            sentences.append(
+                message(
+                    "Step {step} without its condition explains {hits} cells; they do not"
+                    " follow from the step as it was written down",
+                    step=candidate.step,
+                    hits=judged.hits,
+                )
+            )
+        case FaultClass.WRONG_VALUE:
+            logged, executed = (value for _, value in candidate.parameters)
+            sentences.append(
+                message(
+                    "Step {step} with {executed} in the place of {logged} explains {hits} cells",
+                    step=candidate.step,
+                    executed=executed,
+                    logged=logged,
+                    hits=judged.hits,
+                )
+            )
+        case FaultClass.AS_DESCRIBED:
+            sentences.append(
+                message(
+                    "Step {step} is suspected, and {hits} cells are today as it left them",
+                    step=candidate.step,
+                    hits=judged.hits,
+                )
+            )
+    if judged.misses:
+        sentences.append(
+            message(
+                "{n} cells speak against it: they are as if it had not happened", n=judged.misses
+            )
+        )
+    if judged.others:
+        sentences.append(
+            message(
+                "{n} cells hold something else, so they were changed once more", n=judged.others
+            )
+        )
+    return tuple(sentences)
+
+
+def questions(facts: duckdb.DuckDBPyConnection, faults: Sequence[Fault]) -> tuple[Question, ...]:
+    questions = []
+    for fault in faults:
+        if not fault.accepted:
+            continue
+        if fault.fault_class is FaultClass.AS_DESCRIBED:
+            cells = sum(count for _, count in fault.cells)
+            questions.append(
+                Question(
+                    f"{fault.id}-narrower",
+                    message(
+                        "Should step {step} not have been done at all, or was a narrower one"
+                        " intended?",
+                        step=fault.step,
+                    ),
+                    (
+                        Alternative(
+                            message("Not at all"),
+                            message("Everything it changed goes back to what it was before"),
+                            cells,
+                        ),
+                        Alternative(
+                            message("A narrower one was intended"),
+                            message("Write it into the step log as intended, and assess again"),
+                            0,
+                        ),
+                    ),
+                    cells,
+                )
+            )
+        undecided = facts.execute(
+            'SELECT count(*), count(DISTINCT ("table", key)) FROM damage'
+            " WHERE fault = ? AND grade = 'undecided'",
+            [fault.id],
+        ).fetchone()
+        assert undecided is not None
+        if undecided[0]:
+            questions.append(
+                Question(
+                    f"{fault.id}-again",
+                    message(
+                        "{n} cells that step {step} damaged hold another value today. Was it"
+                        " typed in afterwards, so that it is right?",
+                        n=int(undecided[0]),
+                        step=fault.step,
+                    ),
+                    (
+                        Alternative(message("It is right"), message("They stay as they are"), 0),
+                        Alternative(
+                            message("It is wrong"),
+                            message("Say what each should be: nothing in the data tells"),
+                            int(undecided[1]),
+                        ),
+                    ),
+                    int(undecided[1]),
+                )
+            )
+    return tuple(questions)
+
+
+def assumptions(log: StepLog, faults: Sequence[Fault]) -> tuple[str, ...]:
+    sentences = [
+        message("The backup and the current data are of the same database"),
+        message("Steps happened in the order of the step log"),
+    ]
+    if log.complete or log.covered:
+        sentences.append(message("The step log holds every change since the backup, as it says"))
+    if faults:
+        sentences.append(message("Steps saw the time that the step log gives for them"))
+    return tuple(sentences)
+
+
+def coverage(replay: Replay) -> tuple[str, ...]:
+    done = sum(one.outcome is Outcome.DONE for one in replay.outcomes)
+    failed = [one.step for one in replay.outcomes if one.outcome is Outcome.FAILED]
+    skipped = [one.step for one in replay.outcomes if one.outcome is Outcome.NOT_REPLAYED]
+    sentences = [
+        message("{done} of {all} steps were replayed", done=done, all=len(replay.outcomes))
+    ]
+    if failed:
+        sentences.append(
+            message(
+                "Steps that the database refused in the replay: {steps}", steps=", ".join(failed)
+            )
+        )
+    if skipped:
+        sentences.append(
+            message("Steps that cannot be replayed: {steps}", steps=", ".join(skipped))
+        )
+    return tuple(sentences)
+
+
+def does_not_prove(log: StepLog, facts: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    sentences = [
+        message(
+            "Only three kinds of mistake are looked for: a suspected step, a lost condition, a"
+            " wrong value"
+        ),
+        message("Probabilities are estimates that were not calibrated"),
+    ]
+    if not log.complete:
+        sentences.append(
+            message(
+                "The step log is not complete: a change that nobody wrote down and that left"
+                " nothing to see cannot be found"
+            )
+        )
+    born = facts.execute(
+        """SELECT count(*) FROM divergence d
+        WHERE d.kind = 'extra' AND d."table" IN (SELECT DISTINCT "table" FROM damage)
+          AND (d."table", d.key) NOT IN (SELECT ("table", key) FROM row)"""
+    ).fetchone()
+    if born and born[0]:
+        sentences.append(
+            message(
+                "{n} rows in the damaged tables are newer than the backup and in no step: whether"
+                " they are damaged too is not known; they stay as they are",
+                n=int(born[0]),
+            )
+        )
+    return tuple(sentences)
