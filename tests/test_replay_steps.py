@@ -154,8 +154,8 @@ def test_settings_stay_in_their_step(ground: Stage) -> None:
     played = ground.play(
         act("set", "SET search_path = side; SET default_transaction_read_only = on;"
             " SET DateStyle = 'German, DMY'; PREPARE p AS SELECT 1; INSERT INTO t VALUES (7)"),
-        act("all", "DISCARD ALL"),
         act("same", "PREPARE p AS SELECT 2; INSERT INTO t VALUES (3, 1, 'c')"),
+        act("all", "DISCARD ALL"),
         act("path", "SET LOCAL search_path = side; INSERT INTO t VALUES (8)"),
         act("role", "SET ROLE pg_read_server_files"),
         act("user", "SET SESSION AUTHORIZATION keeper"),
