@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from recovery.model import Act, Variant
+from recovery.model import Act, Preparation, Sql, Step, StepLog, Variant
 from recovery.replay.history import history
 from recovery.replay.run import Laboratory
 from recovery.scratch.cluster import Cluster
@@ -270,8 +270,6 @@ def test_changed_definitions_are_not_claimed(ground: Stage) -> None:
 
 
 def test_a_step_that_cannot_be_split_is_left_to_the_server(ground: Stage) -> None:
-    from recovery.model import Sql, Step, StepLog
-
     steps = (Step("s", 1, "", Sql("UPDAT t SET n = 1; UPDATE t SET n = 2"), at=START),)
     acts = history(StepLog(steps), ground.ground.schema, begins=None)
     played = ground.play(*acts)
@@ -320,3 +318,19 @@ def test_variants_are_tried_and_taken_back(ground: Stage) -> None:
     )
     # Variants tried in the history leave no trace: what follows is what a plain replay does.
     assert ground.play(*moved, run="again").effects == plain.effects
+
+
+def test_preparations_are_silent_and_may_be_refused(ground: Stage) -> None:
+    laboratory = Laboratory(ground.ground)
+    acts = (act("set", "SET search_path = side"), act("s", SET_1))
+    write = Preparation("s", ("INSERT INTO public.other VALUES (5, 1)",), ("public.other",))
+    done = laboratory.run(acts, "prepared", write)
+    assert done is not None and all(one.complete for one in done.outcomes)
+    # The constraint trigger of the table is silent.
+    assert {one[:3] for one in ground.effects("prepared")} == {
+        ("~preparation", "public.other", '{"id":"5"}'),
+        ("s", "public.t", '{"id":"1"}'),
+    }
+    bad = Preparation("s", ("UPDATE public.t SET n = 1000",), ())
+    assert laboratory.run(acts, "refused", bad) is None
+    assert ground.effects("refused") == []

@@ -98,6 +98,7 @@ class Borrower:
         """First the rows that it refers to itself."""
         statement = _statement(table, row)
         relation = sql.Identifier(table.schema, table.relation)
+        switch = sql.SQL("ALTER TABLE {} {} TRIGGER USER")
         self._wanted.append((table.name, row))
         try:
             while True:
@@ -108,12 +109,11 @@ class Borrower:
                             "SELECT pg_catalog.pg_logical_emit_message(true, 'step', %s::text)",
                             (UNDOCUMENTED,),
                         )
-                        for part in ("DISABLE TRIGGER USER", "", "ENABLE TRIGGER USER"):
-                            self._connection.execute(
-                                sql.SQL("ALTER TABLE {} {}").format(relation, sql.SQL(part))
-                                if part
-                                else statement
-                            )
+                        self._connection.execute(switch.format(relation, sql.SQL("DISABLE")))
+                        self._connection.execute(statement)
+                        # A table with constraints still to be checked cannot be altered.
+                        self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                        self._connection.execute(switch.format(relation, sql.SQL("ENABLE")))
                     self._rows.append((table.name, row))
                     return True
                 except psycopg.Error as error:

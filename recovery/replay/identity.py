@@ -9,11 +9,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from math import log
 
+import duckdb
 from psycopg import Connection, sql
 
 from diffing.model import Schema, parts
 
 Row = Mapping[str, str | None]
+# A number that an act begins behind, or, without a text, one that it has.
+_REMEMBERED = """
+CREATE TABLE IF NOT EXISTS issued (
+    act VARCHAR NOT NULL, text VARCHAR NOT NULL, sequence VARCHAR NOT NULL, number BIGINT NOT NULL)
+"""
 _LIKELY_MAX = 1000  # rows of the current state looked at for one row of a step
 _ROWS_MAX = 20  # rows of one step that vote for where its numbers began
 
@@ -92,6 +98,36 @@ class Identities:
             told = sum(1 + log(share) for share in shares)
             fits.append((int(found), round(told, 6)))
         return fits
+
+    def remember(self, facts: duckdb.DuckDBPyConnection) -> None:
+        """Keep in the case database what is known, for stages that come later."""
+        facts.execute(_REMEMBERED)
+        facts.execute("DELETE FROM issued")
+        rows: list[tuple[str, str, str, int]] = [
+            (act, text, label, number)
+            for (act, text), last in self.issued.items()
+            for label, number in last.items()
+        ]
+        rows += [(act, "", label, number) for (label, number), act in self._taken.items()]
+        if rows:
+            facts.execute(
+                "INSERT INTO issued SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[]),"
+                " unnest($3::VARCHAR[]), unnest($4::BIGINT[])",
+                [list(column) for column in zip(*rows, strict=True)],
+            )
+
+    def recall(self, facts: duckdb.DuckDBPyConnection) -> None:
+        """What an earlier stage kept, unless more is known already."""
+        if self.issued:
+            return
+        facts.execute(_REMEMBERED)
+        found: dict[tuple[str, str], dict[str, int]] = {}
+        for act, text, label, number in facts.execute("SELECT * FROM issued").fetchall():
+            if text:
+                found.setdefault((act, text), {})[label] = number
+            else:
+                self._taken[label, number] = act
+        self.issued.update(found)
 
     def take(self, feed: Feed, act: str, numbers: Iterable[int]) -> None:
         """These ids are those of `act`, and of no other."""

@@ -60,10 +60,25 @@ def replay(
     preparation: Preparation | None = None,
     progress: Progress | None = None,
 ) -> Replay:
-    """Run `history` on a fresh clone; its effects replace those of `run` in the case database.
+    """Run `history` on a fresh clone; its effects replace those of `run` in the case database,
+    and the ids that it issued are remembered there.
 
     `shift` and `seed` move clock and chance, to learn which effects are unstable. Raises
     PreparationRefused when a constraint does not allow the preparation."""
+    done = _replay(ground, history, run, shift, seed, preparation, progress)
+    ground.identities.remember(ground.facts)
+    return done
+
+
+def _replay(
+    ground: Ground,
+    history: History,
+    run: str,
+    shift: timedelta,
+    seed: float,
+    preparation: Preparation | None,
+    progress: Progress | None,
+) -> Replay:
     database = "replay_run"
     slot = "replay_run"
     with _clone(ground, database), ground.cluster.connect(database, role="capture") as reader:
@@ -99,19 +114,21 @@ def _session(ground: Ground, database: str, shift: timedelta, seed: float) -> Se
 
 @dataclass(frozen=True, slots=True)
 class Laboratory:
-    """`recovery.model.Laboratory` over a ground."""
+    """`recovery.model.Laboratory` over a ground. Steps issue the ids of the replay before."""
 
     ground: Ground
 
     def run(
         self, history: History, run: str, preparation: Preparation | None = None
     ) -> Replay | None:
+        self.ground.identities.recall(self.ground.facts)
         try:
-            return replay(self.ground, history, run, preparation=preparation)
+            return _replay(self.ground, history, run, timedelta(0), _SEED, preparation, None)
         except PreparationRefused:
             return None
 
     def sketch(self, history: History, variants: tuple[Variant, ...]) -> None:
+        self.ground.identities.recall(self.ground.facts)
         by_act: dict[str, tuple[Variant, ...]] = {}
         for variant in variants:
             by_act[variant.act] = (*by_act.get(variant.act, ()), variant)

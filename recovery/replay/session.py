@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
 
 import psycopg
 from psycopg import Connection, sql
@@ -145,6 +144,8 @@ class Session:
                     self._triggers(tables, "DISABLE")
                     for statement in preparation.statements:
                         self._connection.execute(statement.encode())
+                    # A table with constraints still to be checked cannot be altered.
+                    self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
                     self._triggers(tables, "ENABLE")
                 return
             except psycopg.Error as error:
@@ -152,9 +153,7 @@ class Session:
                 if not self._borrower.borrow(error):
                     raise PreparationRefused from error
 
-    def _triggers(
-        self, tables: Sequence[sql.Identifier], switch: Literal["ENABLE", "DISABLE"]
-    ) -> None:
+    def _triggers(self, tables: Sequence[sql.Identifier], switch: str) -> None:
         for table in tables:
             self._connection.execute(
                 sql.SQL("ALTER TABLE {} {} TRIGGER USER").format(table, sql.SQL(switch))
