@@ -41,9 +41,9 @@ def demo(folder: Path | None) -> int:
 @in_and_out
 def status(case: Path) -> int:
     """Where the case stands, what is open, what to do next; verifies the journal."""
-    from recovery import upkeep
+    from recovery import standing
 
-    return run(lambda world: upkeep.status(case, world=world))
+    return run(lambda world: standing.status(case, world=world))
 
 
 @click.command()

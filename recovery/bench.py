@@ -27,11 +27,11 @@ from recovery.scratch.cluster import Cluster, open_cluster, server_trouble
 from recovery.scratch.places import claim_place, take_folder
 from recovery.scratch.state import LoadedState
 from recovery.sources.detect import open_source
+from recovery.standing import WARNINGS
 from recovery.steps.read import read_steps
 
 LOAD = "load.json"
 PLACES = "scratch.json"  # where scratch databases of the case are, to be removed with it
-WARNINGS = "warnings.json"
 SIDES: tuple[Role, ...] = ("backup", "current")
 
 

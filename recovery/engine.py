@@ -23,7 +23,7 @@ from diffing.engine import Options
 from diffing.engine import compare as compare_states
 from diffing.model import Ledger, parts
 from recovery import doubts, summary
-from recovery.bench import LOAD, SIDES, WARNINGS, Bench, require_server
+from recovery.bench import LOAD, SIDES, Bench, require_server
 from recovery.case.folder import CaseFolder, require_place
 from recovery.case.result import Result
 from recovery.case.serial import (
@@ -57,6 +57,7 @@ from recovery.script.context import ScriptContext
 from recovery.script.landmarks import landmarks
 from recovery.script.render import render
 from recovery.sources.detect import open_source
+from recovery.standing import WARNINGS
 
 REPLAY_BASE = "replay_base"
 MOVED_BY = timedelta(hours=1, minutes=7, seconds=13, microseconds=123)
@@ -256,9 +257,7 @@ def _locate(bench: Bench) -> None:
     bench.case.write_document("assessment.json", "assessment", assessment_json(assessment))
 
 
-def _never_held(
-    bench: Bench, table: str, column: str, values: tuple[str, ...]
-) -> frozenset[str]:
+def _never_held(bench: Bench, table: str, column: str, values: tuple[str, ...]) -> frozenset[str]:
     """Those of the values that no row of the backup holds in this column."""
     question = sql.SQL("SELECT DISTINCT t FROM (SELECT pg_catalog.concat({}) AS t FROM {}) AS held")
     held = question.format(sql.Identifier(column), sql.Identifier(*parts(table)))

@@ -1,16 +1,23 @@
 """Where a case stands, read from its folder alone: which stages are done, who decided what, which
-script was run and how that ended, and so what comes next."""
+script was run and how that ended, and so what comes next. Needs neither a server nor the facts, so
+that it answers at once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from recovery.case import decisions, files
 from recovery.case.folder import CaseFolder
+from recovery.case.result import Grid, Json, Result
 from recovery.case.serial import read_plan
 from recovery.case.stages import STAGES
+from recovery.case.world import World
+from recovery.messages import show
 from recovery.model import EngineError, Exit
 
 REPORT = "report/depth.json"
 SCRIPT = "script.json"
+WARNINGS = "warnings.json"
 RUNS = "runs "  # the journal's words before a script is run, and after
 APPLIED = "applied/"  # a folder: the scripts that were applied, by digest
 
@@ -40,6 +47,51 @@ class LastRun:
     def repaired(self) -> bool:
         """The target holds the repair, as far as is known here."""
         return self.name == "repair.sql" and self.state in ("applied", "already applied")
+
+
+def status(case: Path, *, world: World) -> Result:
+    """Reads only. Exit 4 when the journal was tampered with: nothing that it says can be used."""
+    folder = CaseFolder.look(case, world.clock)
+    journal = folder.journal()
+    states = stage_states(folder)
+    done = {one.stage: one.at for one in folder.finished()}
+    rows = tuple((stage, state, done.get(stage, "")) for stage, state in states.items())
+    if journal.intact:
+        lines = len(journal.entries)
+        told = [
+            f"Case {folder.id}: {lines} journal lines, the chain is whole ({journal.head[:12]})."
+        ]
+        told += what_next(folder)
+    else:
+        told = [
+            f"THE JOURNAL IS BROKEN at line {journal.broken}: {journal.why}.",
+            "Nothing that it says about consent can be relied on.",
+            "Next: open a new case from the same evidence",
+        ]
+    warnings = (
+        folder.read_document(WARNINGS, "warnings").texts("warnings") if folder.has(WARNINGS) else ()
+    )
+    document: Mapping[str, Json] = {
+        "dbmend": "status/1",
+        "case": folder.id,
+        "closed": folder.closed,
+        "journal": {
+            "lines": len(journal.entries),
+            "intact": journal.intact,
+            "head": journal.head,
+            "why": journal.why,
+        },
+        "stages": states,
+        "open_groups": open_groups(folder),
+        "next": told[-1].removeprefix("Next: ") if told[-1].startswith("Next: ") else "",
+    }
+    return Result(
+        Exit.FINE if journal.intact else Exit.REFUSED,
+        tuple(told),
+        (Grid("Stages", ("stage", "", "at"), rows),),
+        tuple(show(warning, "en") for warning in warnings),
+        document,
+    )
 
 
 def report_digest(folder: CaseFolder) -> str:

@@ -1,4 +1,4 @@
-"""Around the procedure: where a case stands, putting it away, what this machine has, the demo."""
+"""Around the procedure: putting a case away, what this machine has, the demo."""
 
 import shutil
 import tempfile
@@ -9,65 +9,18 @@ from pathlib import Path
 import duckdb
 
 from recovery import engine, repair
-from recovery.bench import WARNINGS, Bench, forget_scratch
+from recovery.bench import Bench, forget_scratch
 from recovery.case.folder import CaseFolder
 from recovery.case.result import Grid, Json, Result
 from recovery.case.world import Inputs, World
 from recovery.demo.build import build_case
 from recovery.demo.outcome import Outcome, compare_with_truth
-from recovery.messages import show
 from recovery.model import EngineError, Exit
 from recovery.scratch.binaries import find_binaries
 from recovery.scratch.cluster import open_cluster
 from recovery.scratch.places import home
-from recovery.standing import open_groups, stage_states, what_next
 
-# --- where a case stands --------------------------------------------------------------------------
-
-
-def status(case: Path, *, world: World) -> Result:
-    """Reads only. Exit 4 when the journal was tampered with: nothing that it says can be used."""
-    folder = CaseFolder.look(case, world.clock)
-    journal = folder.journal()
-    states = stage_states(folder)
-    done = {one.stage: one.at for one in folder.finished()}
-    rows = tuple((stage, state, done.get(stage, "")) for stage, state in states.items())
-    if journal.intact:
-        lines = len(journal.entries)
-        told = [
-            f"Case {folder.id}: {lines} journal lines, the chain is whole ({journal.head[:12]})."
-        ]
-        told += what_next(folder)
-    else:
-        told = [
-            f"THE JOURNAL IS BROKEN at line {journal.broken}: {journal.why}.",
-            "Nothing that it says about consent can be relied on.",
-            "Next: open a new case from the same evidence",
-        ]
-    warnings = (
-        folder.read_document(WARNINGS, "warnings").texts("warnings") if folder.has(WARNINGS) else ()
-    )
-    document: Mapping[str, Json] = {
-        "dbmend": "status/1",
-        "case": folder.id,
-        "closed": folder.closed,
-        "journal": {
-            "lines": len(journal.entries),
-            "intact": journal.intact,
-            "head": journal.head,
-            "why": journal.why,
-        },
-        "stages": states,
-        "open_groups": open_groups(folder),
-        "next": told[-1].removeprefix("Next: ") if told[-1].startswith("Next: ") else "",
-    }
-    return Result(
-        Exit.FINE if journal.intact else Exit.REFUSED,
-        tuple(told),
-        (Grid("Stages", ("stage", "", "at"), rows),),
-        tuple(show(warning, "en") for warning in warnings),
-        document,
-    )
+# --- putting it away ------------------------------------------------------------------------------
 
 
 def close(case: Path, *, world: World) -> Result:
@@ -203,4 +156,4 @@ def _demo_words(outcome: Outcome, place: Path, case: Path) -> tuple[str, ...]:
     )
 
 
-__all__ = ["close", "demo", "doctor", "status"]
+__all__ = ["close", "demo", "doctor"]
