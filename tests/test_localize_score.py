@@ -1,0 +1,108 @@
+"""When a hypothesis is believed: what it predicts must be there, and say more than it costs."""
+
+import duckdb
+import pytest
+
+from recovery.case.facts import SCHEMA
+from recovery.localize.score import ACCEPT, Score, score
+
+CELLS = """
+CREATE TEMP TABLE cell ("table" VARCHAR, key VARCHAR, "column" VARCHAR, f VARCHAR, t VARCHAR,
+    c VARCHAR, f_row BOOLEAN, t_row BOOLEAN, c_row BOOLEAN);
+CREATE TEMP TABLE row ("table" VARCHAR, key VARCHAR, f BOOLEAN, t BOOLEAN, c BOOLEAN);
+CREATE TEMP TABLE unstable ("table" VARCHAR, "column" VARCHAR);
+"""
+
+
+def scored(*cells, rows=(), unstable=(), bits=0.0, suspect=False, rows_agree=False):
+    """Cells are (faulty, target, current), each in a row of its own; so are rows, as booleans."""
+    facts = duckdb.connect()
+    facts.execute(SCHEMA)
+    facts.execute(CELLS)
+    for number, (f, t, c, *there) in enumerate(cells):
+        facts.execute(
+            "INSERT INTO cell VALUES ('t', ?, 'v', ?, ?, ?, ?, ?, ?)",
+            [str(number), f, t, c, *(there or (True, True, True))],
+        )
+    for number, (f, t, c) in enumerate(rows, len(cells)):
+        facts.execute("INSERT INTO row VALUES ('t', ?, ?, ?, ?)", [str(number), f, t, c])
+    for column in unstable:
+        facts.execute("INSERT INTO unstable VALUES ('t', ?)", [column])
+    return score(facts, bits, suspect=suspect, rows_agree=rows_agree)
+
+
+HIT, MISS, OTHER = ("2", "1", "2"), ("2", "1", "1"), ("2", "1", "7")
+
+
+def hits(number, values=3):
+    return [(f"f{n % values}", "t", f"f{n % values}") for n in range(number)]
+
+
+def test_counts():
+    found = scored(HIT, HIT, MISS, OTHER, (None, "1", None), ("2", None, None), ("2", None, "3"))
+    assert found == Score(hits=3, misses=2, others=2, hit_rows=3, values=1, gain=6.0)
+
+
+def test_rows_count_like_cells():
+    found = scored(rows=[(False, True, False), (False, True, True), (True, False, True)])
+    assert found == Score(hits=2, misses=1, others=0, hit_rows=2, values=0, gain=4.0)
+
+
+def test_what_does_not_count():
+    assert scored(
+        ("1", "1", "1"),  # both histories say the same
+        ("2", "1", "2", False, True, True),  # the row is not there in one of the three
+        ("2", "1", "2", True, False, True),
+        ("2", "1", "2", True, True, False),
+        rows=[(True, True, False)],
+    ) == Score(0, 0, 0, 0, 0, 0.0)
+    assert scored(*hits(5), unstable=["v"]) == Score(0, 0, 0, 0, 0, 0.0)
+
+
+GATES = {
+    "nothing predicted": ([], False),
+    "one hit": ([HIT], True),
+    "only misses": ([MISS], False),
+    "one miss is forgiven": ([HIT, MISS], True),
+    "two misses of few": ([*[HIT] * 39, MISS, MISS], False),
+    "two misses of forty": ([*[HIT] * 40, MISS, MISS], True),
+    "three misses of forty": ([*[HIT] * 40, *[MISS] * 3], False),
+    "as many others as hits": ([HIT, OTHER], True),
+    "more others than hits": ([HIT, OTHER, OTHER], False),
+}
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_what_is_predicted_has_to_be_there(name):
+    cells, holds = GATES[name]
+    assert scored(*cells).holds is holds
+
+
+@pytest.mark.parametrize("extra", [{"suspect": True}, {"rows_agree": True}])
+def test_what_does_not_hold_is_not_saved_by_what_people_say(extra):
+    assert scored(*hits(100), *[MISS] * 6, **extra).accepted is False
+    assert scored(*hits(100), *[MISS] * 5, **extra).accepted is True
+
+
+ACCEPTED = {
+    # (cells, options) -> gain in bits
+    "two telling rows are too few for a long description": (hits(2), {"bits": 12.0}, -8.0),
+    "rows of few values say little": (hits(5, values=2), {"bits": 3.0}, 7.0),
+    "just not enough": (hits(5, values=2), {"bits": 3.1}, 6.9),
+    "three values tell": (hits(5), {"bits": 3.0}, 27.0),
+    "many rows are no more than one statement": (hits(500), {"bits": 30.0}, 10.0),
+    "the customer suspects it": (hits(3, values=1), {"bits": 5.0, "suspect": True}, 7.0),
+    "nobody does": (hits(3, values=1), {"bits": 5.0}, 1.0),
+    "the client reported so many rows": (hits(1), {"bits": 5.0, "rows_agree": True}, 7.0),
+    "several cells of a row are one row": (None, {"bits": 0.0}, 2.0),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_gain(name):
+    cells, options, gain = ACCEPTED[name]
+    if cells is None:
+        cells = [("2", "1", "2")]
+    found = scored(*cells, **options)
+    assert found.gain == pytest.approx(gain)
+    assert found.accepted is (gain >= ACCEPT - 1e-9)
