@@ -82,16 +82,7 @@ def _refuse(refusals: Sequence[EngineError], problems: Sequence[Problem]) -> Non
 def about_times(evidence: Sequence[Evidence], log: StepLog) -> tuple[str, ...]:
     """What the sources say of their own age, beside the step log."""
     taken = {one.role: one.taken_at for one in evidence if one.taken_at}
-    warnings = []
-    if "backup" in taken and "current" in taken and taken["backup"] > taken["current"]:
-        warnings.append(
-            message(
-                "The backup was taken at {backup}, after the current data ({current}): are they"
-                " swapped?",
-                backup=taken["backup"],
-                current=taken["current"],
-            )
-        )
+    warnings = list(taken_the_wrong_way_round(evidence))
     early = [
         step.id
         for step in log.steps
@@ -105,6 +96,21 @@ def about_times(evidence: Sequence[Evidence], log: StepLog) -> tuple[str, ...]:
             )
         )
     return tuple(warnings)
+
+
+def taken_the_wrong_way_round(evidence: Sequence[Evidence]) -> tuple[str, ...]:
+    """By the times that the sources themselves give."""
+    taken = {one.role: one.taken_at for one in evidence if one.taken_at}
+    if "backup" not in taken or "current" not in taken or taken["backup"] <= taken["current"]:
+        return ()
+    return (
+        message(
+            "The backup was taken at {backup}, after the current data ({current}): are they"
+            " swapped?",
+            backup=taken["backup"],
+            current=taken["current"],
+        ),
+    )
 
 
 def about_order(backup: Schema, current: Schema, ledger: Ledger) -> tuple[str, ...]:

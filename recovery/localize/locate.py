@@ -49,7 +49,7 @@ MOVED = "log-moved"
 class Given:
     """What localization is given. `log` is BASE replayed; its effects and those of MOVED are in
     the case database. `rarely(table, column, values)`: which of them the backup's column
-    never holds."""
+    never holds. `wrong_way_round`: the two states may be swapped; nothing is claimed then."""
 
     log: StepLog
     history: History
@@ -59,6 +59,7 @@ class Given:
     facts: duckdb.DuckDBPyConnection
     laboratory: Laboratory
     rarely: Callable[[str, str, tuple[str, ...]], frozenset[str]]
+    wrong_way_round: bool
     progress: Progress
 
 
@@ -90,7 +91,7 @@ def locate(given: Given) -> Located:
     name_columns(facts, given.schema)
     learn_unstable(facts, BASE, MOVED)
     search = Search(given.log, given.schema, facts, given.laboratory, given.base, given.progress)
-    found = find_faults(search, given.history)
+    found = () if given.wrong_way_round else find_faults(search, given.history)
     faulty, target = _histories(given.history, found)
     given.laboratory.run(faulty, "faulty")
     given.laboratory.run(target, "target")
@@ -104,6 +105,7 @@ def locate(given: Given) -> Located:
         )
     )
     lay_side_by_side(facts, target="target", faulty="faulty", fault_step="")
+    contradicted = _contradicted(given)
     complaints = heard(facts, given.log, given.schema)
     kept = _kept(facts)
     counted = tuple(
@@ -111,14 +113,14 @@ def locate(given: Given) -> Located:
         for fault in faults
     )
     return Located(
-        _verdict(given, counted, complaints),
+        _verdict(given, counted, complaints, contradicted),
         counted,
         kept,
         (*told.questions(facts, counted), *complaints),
         _none_of_these(given, found),
         told.assumptions(given.log, counted),
         told.coverage(given.base),
-        told.does_not_prove(given.log, facts),
+        told.does_not_prove(given.log, facts, contradicted),
     )
 
 
@@ -266,7 +268,17 @@ def _covered(given: Given) -> frozenset[str]:
             excepted |= set(step.action.tables)
         elif outcomes[step.id].outcome is Outcome.NOT_REPLAYED or not outcomes[step.id].complete:
             return frozenset()
-    contradicted = given.facts.execute(
+    excepted |= _contradicted(given)
+    return frozenset(
+        table.name
+        for table in given.schema.tables
+        if given.log.covers(table.name) and table.name not in excepted
+    )
+
+
+def _contradicted(given: Given) -> frozenset[str]:
+    """Tables that hold something that no step of the log explains, the faults included."""
+    rows = given.facts.execute(
         """SELECT DISTINCT d."table" FROM divergence d
         LEFT JOIN cell c ON c."table" = d."table" AND c.key = d.key AND c."column" = d."column"
         LEFT JOIN unstable u ON u."table" = d."table" AND u."column" = d."column"
@@ -276,12 +288,7 @@ def _covered(given: Given) -> frozenset[str]:
             WHEN 'missing' THEN r.key IS NULL OR r.f
             WHEN 'extra' THEN r.key IS NULL OR NOT r.f ELSE true END"""
     ).fetchall()
-    excepted |= {str(table) for (table,) in contradicted}
-    return frozenset(
-        table.name
-        for table in given.schema.tables
-        if given.log.covers(table.name) and table.name not in excepted
-    )
+    return frozenset(str(table) for (table,) in rows)
 
 
 def _labels(facts: duckdb.DuckDBPyConnection, fault: str) -> tuple[tuple[Label, int], ...]:
@@ -317,8 +324,15 @@ def _kept(facts: duckdb.DuckDBPyConnection) -> tuple[Kept, ...]:
 
 
 def _verdict(
-    given: Given, faults: Sequence[Fault], complaints: Sequence[Question]
+    given: Given,
+    faults: Sequence[Fault],
+    complaints: Sequence[Question],
+    contradicted: frozenset[str],
 ) -> AssessmentVerdict:
+    """Clean needs positive grounds: everything was compared, the structure is the same, there is
+    a log wherever something differs, and what it says is complete explains everything."""
+    if given.wrong_way_round:
+        return "inconclusive"
     if any(table.status in (Status.NOT_COMPARED, Status.PARTIAL) for table in given.ledger):
         return "inconclusive"
     if faults:
@@ -327,7 +341,11 @@ def _verdict(
     untried = [
         step for step in given.log.steps if step.suspect and outcomes[step.id] is not Outcome.DONE
     ]
-    return "inconclusive" if untried or complaints else "clean"
+    restructured = any(one.kind in ("table", "column") for one in given.ledger.schema)
+    without_log = bool(contradicted) and not given.log.steps
+    broken_word = any(given.log.covers(table) for table in contradicted)
+    open_ends = untried or complaints or restructured or without_log or broken_word
+    return "inconclusive" if open_ends else "clean"
 
 
 def _none_of_these(given: Given, found: Sequence[Found]) -> float:

@@ -12,6 +12,7 @@ import duckdb
 
 _ROW_TELLING = 6.0  # bits per row whose new value could hardly be a coincidence
 _ROW_DULL = 2.0  # bits per row of a column with few values
+_ROW_COVERED = 20.0  # bits per row where the log says that it holds every change
 _STATEMENT = 40.0  # bits of an undocumented statement, which could explain any number of rows
 _ROWS_REPORTED = 10.0  # the client program reported just the number of rows the fault touches
 _SUSPECT = 6.0
@@ -62,13 +63,20 @@ class Score:
 
 
 def score(
-    facts: duckdb.DuckDBPyConnection, bits: float, *, suspect: bool, rows_agree: bool
+    facts: duckdb.DuckDBPyConnection,
+    bits: float,
+    *,
+    suspect: bool,
+    rows_agree: bool,
+    covered: bool,
 ) -> Score:
-    """Score the two runs that were laid side by side (`cells.lay_side_by_side`)."""
+    """Score the two runs that were laid side by side (`cells.lay_side_by_side`). `covered`: the
+    log says that it is complete for the tables in question, so that undocumented work is no
+    explanation."""
     row = facts.execute(_COUNT).fetchone()
     assert row is not None
     hits, misses, others, hit_rows, values = (int(number) for number in row)
-    per_row = _ROW_TELLING if values >= 3 else _ROW_DULL
+    per_row = _ROW_COVERED if covered else _ROW_TELLING if values >= 3 else _ROW_DULL
     gain = min(_STATEMENT, per_row * hit_rows) - bits
     gain += _SUSPECT * suspect + _ROWS_REPORTED * rows_agree
     return Score(hits, misses, others, hit_rows, values, gain)

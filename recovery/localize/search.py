@@ -82,6 +82,7 @@ def _best(search: Search, history: History, run: str, taken: set[str]) -> Found 
             candidate.bits,
             suspect=step.suspect,
             rows_agree=_rows_agree(step, replay, search.base),
+            covered=_covered(search, candidate),
         )
         if judged.accepted:
             tried.append((candidate, judged))
@@ -92,6 +93,10 @@ def _best(search: Search, history: History, run: str, taken: set[str]) -> Found 
     return Found(candidate, judged, tuple(rest))
 
 
+def _covered(search: Search, candidate: Candidate) -> bool:
+    return all(search.log.covers(target.table) for target in candidate.targets)
+
+
 def _suspected(search: Search, step: Step, history: History) -> Found | None:
     act = next(act for act in history if act.id == step.id)
     if not act.statements:
@@ -100,7 +105,7 @@ def _suspected(search: Search, step: Step, history: History) -> Found | None:
     search.laboratory.run(candidate.faulty, "trial")
     search.laboratory.run(candidate.target, "without")
     lay_side_by_side(search.facts, target="without", faulty="trial", fault_step=step.id)
-    judged = score(search.facts, 0.0, suspect=True, rows_agree=False)
+    judged = score(search.facts, 0.0, suspect=True, rows_agree=False, covered=False)
     return Found(candidate, judged, ()) if judged.hits > judged.misses else None
 
 
@@ -168,7 +173,8 @@ def _unexpected(search: Search, step: Step, run: str) -> bool:
     ).fetchone()
     assert row is not None
     unexpected, written = int(row[0]), int(row[1])
-    return unexpected * 2 >= written and unexpected >= (1 if step.suspect else _ROWS_MIN)
+    enough = 1 if step.suspect or search.log.complete else _ROWS_MIN
+    return unexpected * 2 >= written and unexpected >= enough
 
 
 def _rows_agree(step: Step, faulty: Replay, base: Replay) -> bool:

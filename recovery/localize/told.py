@@ -151,7 +151,9 @@ def coverage(replay: Replay) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def does_not_prove(log: StepLog, facts: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+def does_not_prove(
+    log: StepLog, facts: duckdb.DuckDBPyConnection, contradicted: frozenset[str]
+) -> tuple[str, ...]:
     sentences = [
         message(
             "Only three kinds of mistake are looked for: a suspected step, a lost condition, a"
@@ -165,6 +167,19 @@ def does_not_prove(log: StepLog, facts: duckdb.DuckDBPyConnection) -> tuple[str,
                 "The step log is not complete: a change that nobody wrote down and that left"
                 " nothing to see cannot be found"
             )
+        )
+    broken_word = sorted(table for table in contradicted if log.covers(table))
+    if broken_word:
+        sentences.append(
+            message(
+                "The step log says that it is complete, but no step explains what changed in"
+                " {tables}: it is not complete, or a mistake of another kind happened there",
+                tables=", ".join(broken_word),
+            )
+        )
+    if contradicted and not log.steps:
+        sentences.append(
+            message("There is no step log: what changed since the backup may be work or damage")
         )
     born = facts.execute(
         """SELECT count(*) FROM divergence d
