@@ -233,6 +233,7 @@ def _locate(bench: Bench) -> None:
             bench.facts,
             Laboratory(ground),
             lambda table, column, values: _never_held(bench, table, column, values),
+            _wrong_way_round(bench),
             bench.world.progress,
         )
     )
@@ -255,6 +256,12 @@ def _locate(bench: Bench) -> None:
         bench.warnings,
     )
     bench.case.write_document("assessment.json", "assessment", assessment_json(assessment))
+
+
+def _wrong_way_round(bench: Bench) -> bool:
+    """May the backup be the newer one, or of another database? Then no fault is looked for."""
+    order = doubts.about_order(bench.schema("backup"), bench.schema("current"), _ledger(bench))
+    return bool(order or doubts.taken_the_wrong_way_round(bench.evidence()))
 
 
 def _never_held(bench: Bench, table: str, column: str, values: tuple[str, ...]) -> frozenset[str]:
