@@ -3,6 +3,7 @@ running it. Nothing is written anywhere before all of these agree: the plan's di
 digest, the body's digest, and a passed rehearsal of exactly that body.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from recovery.standing import (
     report_digest,
     require_untouched,
 )
+from repair_rules.model import Hazard
 
 # --- consent --------------------------------------------------------------------------------------
 
@@ -97,8 +99,9 @@ def _require_consent(groups: tuple[Group, ...], accept: tuple[str, ...]) -> None
 
 
 def _accepted(group: Group, accept: tuple[str, ...]) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(note.name for note in group.hazards))
-    return names if "all" in accept else tuple(name for name in names if name in accept)
+    """What is consented to by name: the group's hazards, and PARTIAL, which a script may add."""
+    names = dict.fromkeys((*(note.name for note in group.hazards), str(Hazard.PARTIAL)))
+    return tuple(name for name in names if "all" in accept or name in accept)
 
 
 def _review_result(bench: Bench, plan: Plan, review: decisions.Review) -> Result:
@@ -143,6 +146,8 @@ def script(
     with Bench(CaseFolder.open(case, world.clock), world) as bench:
         require_untouched(bench.case, "plan")
         groups = _approved(bench)
+        if on_moved == "skip":
+            _require_partial(bench, groups)
         require_as_planned(bench.facts, groups)
         agreement = decisions.read_review(bench.case).agreed(report_digest(bench.case))
         schema = bench.schema("current")
@@ -218,6 +223,20 @@ def script(
                 "groups": [group.id for group in groups],
                 "on_moved": on_moved,
             },
+        )
+
+
+def _require_partial(bench: Bench, groups: tuple[Group, ...]) -> None:
+    """Skipping rows that moved on restores a part only: that is a hazard of its own."""
+    known = decisions.read_review(bench.case).in_force(bench.plan.digest)
+    lacking = [group.id for group in groups if Hazard.PARTIAL not in known[group.id].accepted]
+    if lacking:
+        raise EngineError(
+            Exit.REFUSED,
+            f"consent to {Hazard.PARTIAL} is missing for {', '.join(lacking)}: with"
+            " --on-moved skip, rows that moved on are left out, and the rest is written",
+            hint=f"dbmend decide {bench.case.path} {' '.join(lacking)} approve --by NAME"
+            f" --accept {Hazard.PARTIAL} (and the hazards of the groups)",
         )
 
 
@@ -358,7 +377,7 @@ def _run(bench: Bench, name: str, run: LastRun, to: str) -> Result:
         f"{name}: {ended.state}. {ended.detail}",
     )
     return Result(
-        Exit.REFUSED if ended.state == "refused" else Exit.FINE,
+        _code(ended),
         told,
         (Grid("Tables", ("table", "rows, about", "bytes", "triggers"), rows),),
         _warnings(bench),
@@ -372,6 +391,14 @@ def _run(bench: Bench, name: str, run: LastRun, to: str) -> Result:
             "before": {"ready": found.ready, "done": found.done, "moved": found.moved},
         },
     )
+
+
+def _code(ended: target.Applied) -> Exit:
+    """Applied in part is a finding: something was left out."""
+    if ended.state == "refused":
+        return Exit.REFUSED
+    skipped = re.search(r"skipped: (\d+)", ended.detail)
+    return Exit.FINDINGS if skipped and int(skipped[1]) else Exit.FINE
 
 
 def _warnings(bench: Bench) -> tuple[str, ...]:

@@ -264,7 +264,7 @@ def whole(case: Path, results: Mapping[str, Result]) -> Result:
     told = [sentence for name, one in results.items() for sentence in one.summary]
     if unsure:
         told.append(f"COULD NOT TELL: {', '.join(unsure)}; see above.")
-    if results["plan"].exit is Exit.FINDINGS:
+    if results["plan"].exit is Exit.FINDINGS and results["rehearse"].exit is Exit.FINE:
         told.append(
             f"Next: read the report with the customer (dbmend agree {case} --by NAME), decide on"
             f" the groups (dbmend decide {case} safe approve --by NAME), then dbmend script {case}."
