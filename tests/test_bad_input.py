@@ -312,43 +312,80 @@ def test_a_scratch_server_that_cannot_be_had(
     assert given.nothing_was_made()
 
 
+@dataclass(frozen=True, slots=True)
+class SmallDisk:
+    """A file system of its own, at a path that the server's user can reach."""
+
+    path: Path
+
+    def make(self, size: str) -> bool:
+        return self._mount("-o", f"size={size},mode=0711", "-t", "tmpfs", "tmpfs", str(self.path))
+
+    def resize(self, size: str) -> bool:
+        return self._mount("-o", f"remount,size={size}", str(self.path))
+
+    def _mount(self, *words: str) -> bool:
+        done = subprocess.run(["mount", *words], check=False, stderr=subprocess.DEVNULL)
+        return done.returncode == 0
+
+
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 60 MB of its own, at a path that the server's user can reach."""
-    place = Path("/var/tmp") / f"dbmend-small-{os.getpid()}-{time.monotonic_ns()}"
-    place.mkdir()
-    size = ["-o", "size=60m,mode=0711", "-t", "tmpfs", "tmpfs", str(place)]
-    if os.geteuid() or subprocess.run(["mount", *size], check=False).returncode:
-        place.rmdir()
+def small_disk() -> Iterator[SmallDisk]:
+    path = Path("/var/tmp") / f"dbmend-small-{os.getpid()}-{time.monotonic_ns()}"
+    path.mkdir()
+    disk = SmallDisk(path)
+    if os.geteuid() or not disk.make("60m"):
+        path.rmdir()
         pytest.skip("NOT RUN: needs the right to mount a small file system")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-    place.rmdir()
+    yield disk
+    subprocess.run(["umount", "-l", str(path)], check=True)
+    path.rmdir()
 
 
-def test_a_disk_that_is_full_while_loading(given: Given, small_disk: Path) -> None:
-    """First there is not even room to begin, then it runs out in the middle, then there is room."""
+def test_a_disk_that_gets_full(given: Given, small_disk: SmallDisk) -> None:
+    """There is no room to begin, then it runs out in the middle, then there is room."""
     rows = "".join(f"{n}\t{'x' * 600}\n" for n in range(12_000))
     table = "CREATE TABLE public.big (id integer, v text);\n\n"
     block = f"{table}COPY public.big (id, v) FROM stdin;\n{rows}\\.\n\n\n"
-    text = given.shop.backup.read_text("utf-8")
     mark = "--\n-- PostgreSQL database dump complete\n"
-    big = given.file("big.sql", text.replace(mark, block + mark))
-    names = ("--backup", big, "--current", big, "--case", given.case)
-    before = stamps(given.folder)["big.sql"]
-    with walked.dbmend() as roomy:
-        runner = Dbmend(roomy.place)
-        ended = runner("assess", *names, "--scratch-place", small_disk)
-        assert (ended.code, ended.out) == (3, ""), ended.err
-        assert "room on the disk" in ended.error["message"] or "full" in ended.error["message"]
-        assert "make room" in ended.error["next"] or "free some space" in ended.error["next"]
-        assert not [one for one in runner.servers() if one]
-        again = runner("assess", *names, "--scratch-place", roomy.place)
-        assert again.code == 0, again.err  # the two states are the same
-        assert runner("close", given.case).code == 0
-        assert not runner.folders()
-    assert stamps(given.folder)["big.sql"] == before
-    assert not [one for one in small_disk.iterdir() if one.is_dir()]
+    backup, current = (
+        given.file(f"big_{file.name}", file.read_text("utf-8").replace(mark, block + mark))
+        for file in (given.shop.backup, given.shop.current)
+    )
+    before = stamps(given.folder)
+    files = ("--backup", backup, "--current", current, "--steps", given.shop.steps)
+    words = ("assess", *files, "--case", given.case)
+    there = ("--scratch-place", small_disk.path)
+
+    ended = given.dbmend(*words, *there)
+    assert (ended.code, ended.out) == (3, ""), ended.err
+    assert ended.error["message"].startswith(f"not enough room on the disk of {small_disk.path}")
+    assert ended.error["next"] == "make room, or choose another place for scratch data"
+
+    assert small_disk.resize("90m")
+    ended = given.dbmend(*words, *there)
+    assert (ended.code, ended.out) == (3, ""), ended.err
+    assert ended.error["message"].startswith("the disk of the scratch server is full: ")
+    assert ended.error["next"] == "make room, or choose another place"
+
+    assert small_disk.resize("500m")
+    ended = given.dbmend(*words, *there)
+    assert ended.code == 1, ended.err
+    assert given.dbmend("close", given.case).code == 0
+    assert not [path for path in small_disk.path.iterdir() if path.is_dir()]
+    assert stamps(given.folder) == before
+
+
+def test_a_case_folder_on_a_disk_that_gets_full(given: Given, small_disk: SmallDisk) -> None:
+    assert small_disk.resize("150k")
+    own = replace(given, folder=small_disk.path)
+    ended = own.assess()
+    assert (ended.code, ended.out) == (3, ""), ended.err
+    assert ended.error["message"].startswith("the disk is full")
+    assert own.dbmend.no_server_is_left()
+    assert small_disk.resize("50m")
+    assert own.assess().code == 1
+    assert own.dbmend("close", own.case).code == 0
 
 
 # --- swapped --------------------------------------------------------------------------------------
