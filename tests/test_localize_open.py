@@ -7,6 +7,8 @@ import pytest
 from recovery.localize import statement
 from recovery.localize.statement import Constant
 from recovery.localize.wrong_value import Observation, inferred
+from recovery.model import FaultClass
+from tests.test_localize_grade import FIXED, one
 from tests.test_localize_statement import SCHEMA
 
 NUMBER = Constant(0, "10", True)
@@ -42,3 +44,9 @@ def test_do_nothing_updates_nothing():
 def test_the_same_column_of_another_table_is_not_its_own_former_value():
     text = "UPDATE t SET a = u.a * 2 FROM u WHERE u.id = t.id"
     assert statement.injective_columns(text) == frozenset()
+
+
+@pytest.mark.xfail(strict=True, reason="what the step itself should have written counts as work")
+def test_a_wrong_value_is_direct():
+    """log: v = 5.00; executed: v = 9.99. Nobody's work was overwritten."""
+    assert one(FIXED, fault_class=FaultClass.WRONG_VALUE)[0] == "direct"
