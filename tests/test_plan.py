@@ -156,14 +156,12 @@ def test_what_undocumented_rows_refer_to_stays(on_delete, deferrable):
     bench.there("b", row(8, 1), row(9, 1))
     plan = bench.plan()
     assert refused(plan) == [
-        ("public.a", 1, "2 rows that stay refer to rows that would be deleted: public.b (b_up)")
+        ("public.a", 1, "2 rows that stay refer to what would go: public.b (b_up)")
     ]
     assert written(plan) == [
         ("G1", "delete-rows", "public.b", 1), ("G2", "delete-rows", "public.a", 2),
     ]  # fmt: skip
-    assert [note.detail for note in plan.groups[1].hazards] == [
-        "2 rows of public.a are deleted", "1 of 3 rows are left out",
-    ]  # fmt: skip
+    assert [note.detail for note in plan.groups[1].hazards] == ["2 rows of public.a are deleted"]
 
 
 def test_what_is_referred_to_over_three_levels_stays_with_what_it_needs():
@@ -172,7 +170,7 @@ def test_what_is_referred_to_over_three_levels_stays_with_what_it_needs():
     plan = bench.plan()
     assert refused(plan) == [
         ("public.a", 1, "1 row needs others that are not repaired: public.b"),
-        ("public.b", 1, "1 row that stays refers to rows that would be deleted: public.c (c_up)"),
+        ("public.b", 1, "1 row that stays refers to what would go: public.c (c_up)"),
     ]
     assert [(name, rows) for *_, name, rows in written(plan)] == [
         ("public.c", 2), ("public.b", 1), ("public.a", 1),
@@ -187,7 +185,7 @@ def test_a_child_without_key_cannot_go_along():
         (
             "public.a",
             1,
-            "1 row that stays refers to rows that would be deleted: public.lines (lines_up)",
+            "1 row that stays refers to what would go: public.lines (lines_up)",
         )
     ]
 
@@ -218,6 +216,36 @@ def test_cells_that_refer_to_a_row_that_comes_back_need_it():
     assert refused(plan) == [
         ("public.b", 1, "1 row would refer to a row that is not there: public.b (b_up)")
     ]
+
+
+@pytest.mark.parametrize("on_update", ["no action", "cascade"])
+def test_a_value_that_others_refer_to_stays(on_update):
+    """Written, it would take the rows along, or leave them without parent."""
+    code = replace(refers("b", "up", "a"), parent_columns=("code",), on_update=on_update)
+    tables = (table("a", "code", "n"), table("b", "up"))
+    bench = Bench(Schema(tables, (code,), (unique("a", "code"),)))
+    bench.there("a", {"id": "1", "code": "x"}, {"id": "2", "code": "y"}).there("b", row(5, "x"))
+    bench.cell("a", 1, "code", "x", "w").cell("a", 2, "code", "y", "v").cell("a", 1, "n", "1", "2")
+    plan = bench.plan()
+    assert refused(plan) == [
+        ("public.a", 2, "1 row that stays refers to what would go: public.b (b_up)")
+    ]
+    assert written(plan) == [("G1", "set-cells", "public.a", 1)]
+
+
+def test_cells_that_refer_to_a_value_that_goes():
+    key = replace(refers("b", "up", "a"), parent_columns=("code",))
+    tables = (table("a", "code"), table("b", "up"))
+    bench = Bench(Schema(tables, (key,), (unique("a", "code"),)))
+    bench.there("a", {"id": "2", "code": "y"}).cell("a", 2, "code", "y", "v")
+    bench.there("b", row(5), row(6)).cell("b", 5, "up", None, "y").cell("b", 6, "up", None, "v")
+    plan = bench.plan()
+    assert refused(plan) == [
+        ("public.b", 1, "1 row would refer to a row that is not there: public.b (b_up)")
+    ]
+    assert [(group.operation.table, group.requires) for group in plan.groups] == [
+        ("public.a", ()), ("public.b", ("G1",)),
+    ]  # fmt: skip
 
 
 CODES = Schema((table("a", "code", "up"),), (), (unique("a", "code"),))

@@ -135,7 +135,7 @@ def test_what_later_work_refers_to_stays_and_the_rest_goes(scratch, database):
         ("public.customer", 2, "2 rows need others that are not repaired: public.order"),
         (
             "public.order", 2,
-            "2 rows that stay refer to rows that would be deleted: public.line (line_order_fkey)",
+            "2 rows that stay refer to what would go: public.line (line_order_fkey)",
         ),
     ]  # fmt: skip
     assert written(plan) == [

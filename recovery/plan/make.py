@@ -29,7 +29,6 @@ from recovery.plan.obstacles import CYCLE, edges, find_obstacles, leave_out
 from repair_rules.model import (
     Damage,
     DeleteRows,
-    Hazard,
     InsertRows,
     Operation,
     Refusal,
@@ -121,10 +120,8 @@ def make_plan(facts: duckdb.DuckDBPyConnection, assessment: Assessment, catalog:
             drafts.append(_stage(facts, _Draft(f"D{number}", damage, operation)))
     find_obstacles(facts, catalog)
     ordered = _in_order(facts, drafts, catalog.schema)
-    left_out = tuple(_left_out(facts, drafts))
-    refusals += [refusal for _, refusal in left_out]
+    refusals += _left_out(facts, drafts)
     facts.execute(_TAKE_OUT)
-    partial = {draft: refusal for draft, refusal in left_out}
     names = {draft.id: f"G{number}" for number, draft in enumerate(ordered, 1)}
     needs = edges(facts, ordered=False)
     groups = tuple(
@@ -135,7 +132,6 @@ def make_plan(facts: duckdb.DuckDBPyConnection, assessment: Assessment, catalog:
             faults[draft.damage.fault],
             names,
             tuple(names[other.id] for other in ordered if (draft.id, other.id) in needs),
-            partial=draft.id in partial,
         )
         for draft in ordered
     )
@@ -245,22 +241,20 @@ def _depths(schema: Schema) -> Mapping[str, int]:
                 graph[name] -= set(error.args[1])
 
 
-def _left_out(
-    facts: duckdb.DuckDBPyConnection, drafts: Sequence[_Draft]
-) -> Iterable[tuple[str, PlanRefusal]]:
+def _left_out(facts: duckdb.DuckDBPyConnection, drafts: Sequence[_Draft]) -> Iterable[PlanRefusal]:
     known = {draft.id: draft.damage for draft in drafts}
     for draft, why, place, rows, cells, others in facts.execute(_LEFT_OUT).fetchall():
         damage = known[str(draft)]
         reason = _reason(str(why), str(place), int(rows), int(others))
-        yield str(draft), PlanRefusal(damage.fault, damage.table, reason, int(cells))
+        yield PlanRefusal(damage.fault, damage.table, reason, int(cells))
 
 
 def _reason(why: str, place: str, rows: int, others: int) -> str:
     match why:
         case "referred":
             return counted(
-                "{n} row that stays refers to rows that would be deleted: {place}",
-                "{n} rows that stay refer to rows that would be deleted: {place}",
+                "{n} row that stays refers to what would go: {place}",
+                "{n} rows that stay refer to what would go: {place}",
                 others,
                 place=place,
             )
@@ -298,8 +292,6 @@ def _group(
     fault: Fault,
     names: Mapping[str, str],
     requires: tuple[str, ...],
-    *,
-    partial: bool,
 ) -> Group:
     name = names[draft.id]
     facts.execute('UPDATE staged SET "group" = ? WHERE "group" = ?', [name, draft.id])
@@ -310,12 +302,6 @@ def _group(
     kind, proposal = propose(damage, catalog)
     assert not isinstance(proposal, Refusal)
     (operation,) = proposal
-    hazards = [HazardNote(str(hazard), detail) for hazard, detail in operation.hazards]
-    if partial:
-        missing = draft.damage.rows - rows
-        hazards.append(
-            HazardNote(Hazard.PARTIAL, f"{missing} of {draft.damage.rows} rows are left out")
-        )
     head = OperationHead(
         draft.op,
         damage.table,
@@ -331,7 +317,7 @@ def _group(
         kind,
         Grade(damage.grade),
         head,
-        tuple(hazards),
+        tuple(HazardNote(str(hazard), detail) for hazard, detail in operation.hazards),
         _why(fault, head),
         requires,
     )

@@ -2,8 +2,8 @@
 would come is not there, a unique value is taken. Such rows are left out, by name and number, with
 everything that needs them; the others are still planned.
 
-planned   (n, draft, op, "table", key, why, place, json)  one per row that a draft would write;
-          `json` is what it holds: columns and value texts
+planned   (n, draft, op, "table", key, why, place, was, will)  one per row that a draft would write;
+          `was` and `will` are what it holds before and after: columns and value texts
 link      (n, m, ordered)  row n can only be written together with row m; ordered: after it
 obstacle  (n, why, place, other)  `place` names the constraint, `other` the row that is in the way
 """
@@ -11,6 +11,7 @@ obstacle  (n, why, place, other)  `place` names the constraint, `other` the row 
 import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Literal
 
 import duckdb
 
@@ -23,7 +24,7 @@ TAKEN = "taken"  # another row has its unique value
 NEEDED = "needed"  # it needs a row that is left out
 CYCLE = "cycle"  # no order of writing is safe
 
-_BATCH = 10_000
+_BATCH = 20_000
 _PAIRS = "SELECT unnest(?::BIGINT[]), unnest(?::VARCHAR[])"
 _TABLES = """
 CREATE OR REPLACE TEMP TABLE planned AS
@@ -31,8 +32,10 @@ SELECT row_number() OVER (ORDER BY "group", key) AS n, "group" AS draft, "table"
        CASE WHEN any_value("column") <> '' THEN 'set-cells'
             WHEN any_value(seen) IS NULL THEN 'insert-rows' ELSE 'delete-rows' END AS op,
        '' AS why, '' AS place,
+       CASE WHEN any_value("column") <> '' THEN json_group_object("column", seen)::VARCHAR
+            ELSE any_value(seen) END AS was,
        CASE WHEN any_value("column") <> '' THEN json_group_object("column", target)::VARCHAR
-            ELSE any_value(coalesce(target, seen)) END AS json
+            ELSE any_value(target) END AS will
 FROM staged GROUP BY "group", "table", key;
 CREATE OR REPLACE TEMP TABLE link (n BIGINT, m BIGINT, ordered BOOLEAN);
 CREATE OR REPLACE TEMP TABLE obstacle (n BIGINT, why VARCHAR, place VARCHAR, other VARCHAR);
@@ -58,7 +61,8 @@ _PARENTLESS = """
 INSERT INTO obstacle SELECT a.n, 'parentless', $place, a.text FROM asked a
 WHERE a.text NOT IN (SELECT text FROM offered)
   AND NOT EXISTS (SELECT 1 FROM held h WHERE h.n = a.n AND NOT EXISTS (SELECT 1 FROM planned p
-      WHERE p.op = 'delete-rows' AND p."table" = $table AND p.key = h.key))
+      WHERE p."table" = $table AND p.key = h.key AND (p.op = 'delete-rows' OR
+            p.op = 'set-cells' AND list_has_any(json_keys(p.will), $columns::VARCHAR[]))))
 """
 _TAKEN_LINKS = """
 INSERT INTO link SELECT h.n, p.n, true FROM held h
@@ -71,7 +75,7 @@ JOIN planned own ON own.n = h.n
 WHERE NOT (own.op = 'set-cells' AND own.key = h.key)
   AND NOT EXISTS (SELECT 1 FROM planned p WHERE p."table" = $table AND p.key = h.key
       AND (p.op = 'delete-rows' OR (p.op = 'set-cells' AND p.draft = own.draft
-           AND len(list_intersect(json_keys(p.json), $columns::VARCHAR[])) > 0)))
+           AND len(list_intersect(json_keys(p.will), $columns::VARCHAR[])) > 0)))
 """
 _LEAVE_OUT = """
 UPDATE planned SET why = o.why, place = o.place
@@ -135,9 +139,9 @@ def edges(facts: duckdb.DuckDBPyConnection, *, ordered: bool) -> set[tuple[str, 
 def _referring(
     facts: duckdb.DuckDBPyConnection, key: ForeignKey, schema: Schema, current: CurrentRows
 ) -> None:
-    """Rows that refer to what would be deleted must go themselves: nothing cascades unplanned."""
+    """Rows that refer to what would go must go themselves: nothing cascades unplanned."""
     parent, child = schema.table(key.parent), schema.table(key.table)
-    _ask(facts, "asked", parent, key.parent_columns, ("delete-rows",))
+    _ask(facts, "asked", parent, key.parent_columns, "was")
     types = [parent.column(name).type for name in key.parent_columns]
     _look(facts, child, key.columns, types, current)
     waits = key.deferrable and key.on_delete == "no action"
@@ -150,12 +154,19 @@ def _parents(
 ) -> None:
     """What would be written refers to rows that stay or come."""
     parent, child = schema.table(key.parent), schema.table(key.table)
-    _ask(facts, "asked", child, key.columns, ("insert-rows", "set-cells"))
-    _ask(facts, "offered", parent, key.parent_columns, ("insert-rows",))
+    _ask(facts, "asked", child, key.columns, "will")
+    _ask(facts, "offered", parent, key.parent_columns, "will")
     types = [child.column(name).type for name in key.columns]
     _look(facts, parent, key.parent_columns, types, current)
     facts.execute(_PARENT_LINKS, {"ordered": not key.deferrable})
-    facts.execute(_PARENTLESS, {"table": parent.name, "place": _place(key.table, key.name)})
+    facts.execute(
+        _PARENTLESS,
+        {
+            "table": parent.name,
+            "place": _place(key.table, key.name),
+            "columns": list(key.parent_columns),
+        },
+    )
 
 
 def _unique(
@@ -164,7 +175,7 @@ def _unique(
     if not schema.has(constraint.table):
         return
     table = schema.table(constraint.table)
-    _ask(facts, "asked", table, constraint.columns, ("insert-rows", "set-cells"))
+    _ask(facts, "asked", table, constraint.columns, "will")
     types = [table.column(name).type for name in constraint.columns]
     _look(facts, table, constraint.columns, types, current)
     facts.execute(_TAKEN_LINKS, {"table": table.name})
@@ -180,25 +191,25 @@ def _unique(
 
 def _ask(
     facts: duckdb.DuckDBPyConnection,
-    relation: str,
+    relation: Literal["asked", "offered"],
     table: Table,
     columns: Sequence[str],
-    operations: Sequence[str],
+    when: Literal["was", "will"],
 ) -> None:
-    """The values that planned rows hold in these columns. NULL refers to nothing and equals
-    nothing; a row that does not write all of them is not asked about."""
+    """The values of planned rows in these columns, before or after. NULL refers to nothing and
+    equals nothing; a row that does not write all of them is not asked about."""
     facts.execute(f"DELETE FROM {relation}")
     last = 0
     while batch := facts.execute(
-        'SELECT n, json FROM planned WHERE "table" = ? AND list_contains(?::VARCHAR[], op)'
-        f" AND n > ? ORDER BY n LIMIT {_BATCH}",
-        [table.name, list(operations), last],
+        f'SELECT n, {when} FROM planned WHERE "table" = ? AND n > ?'
+        f" AND list_has_all(json_keys({when}), ?::VARCHAR[]) ORDER BY n LIMIT {_BATCH}",
+        [table.name, last, list(columns)],
     ).fetchall():
-        last = batch[-1][0]
+        last = int(batch[-1][0])
         numbers, texts = [], []
         for number, image in batch:
             row = json.loads(image)
-            values = [row.get(name) for name in columns]
+            values = [row[name] for name in columns]
             if None not in values:
                 numbers.append(number)
                 texts.append(json.dumps(values))
