@@ -17,7 +17,8 @@ from tests.scripted import Damaged, compact, read
 
 SHOP = """
 CREATE TABLE customer (id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, name text NOT NULL,
-    code text UNIQUE);
+    code text);
+CREATE UNIQUE INDEX customer_code_key ON customer (code);
 CREATE TABLE "order" (id bigserial PRIMARY KEY, customer bigint NOT NULL REFERENCES customer
     ON DELETE CASCADE, total numeric(10,2), doubled numeric GENERATED ALWAYS AS (total * 2) STORED);
 CREATE TABLE line ("order" int REFERENCES "order" ON DELETE CASCADE, "no %" numeric, what text,

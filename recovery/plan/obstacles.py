@@ -15,8 +15,9 @@ from typing import Literal
 
 import duckdb
 
-from diffing.model import Constraint, ForeignKey, Schema, Table
+from diffing.model import ForeignKey, Schema, Table
 from recovery.plan.catalog import Catalog, CurrentRows
+from recovery.plan.unique import Unique, unique_columns
 
 REFERRED = "referred"  # rows that are not planned to go refer to it
 PARENTLESS = "parentless"  # the row it refers to is not there
@@ -101,9 +102,8 @@ def find_obstacles(facts: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
         if schema.has(key.table) and schema.has(key.parent):
             _referring(facts, key, schema, catalog.current)
             _parents(facts, key, schema, catalog.current)
-    for constraint in schema.constraints:
-        if constraint.kind in ("primary", "unique") and constraint.columns:
-            _unique(facts, constraint, schema, catalog.current)
+    for unique in unique_columns(schema):
+        _taken(facts, unique, schema, catalog.current)
     facts.execute(_LEAVE_OUT)
     leave_out_dependent(facts)
 
@@ -169,22 +169,21 @@ def _parents(
     )
 
 
-def _unique(
-    facts: duckdb.DuckDBPyConnection, constraint: Constraint, schema: Schema, current: CurrentRows
+def _taken(
+    facts: duckdb.DuckDBPyConnection, unique: Unique, schema: Schema, current: CurrentRows
 ) -> None:
-    if not schema.has(constraint.table):
-        return
-    table = schema.table(constraint.table)
-    _ask(facts, "asked", table, constraint.columns, "will")
-    types = [table.column(name).type for name in constraint.columns]
-    _look(facts, table, constraint.columns, types, current)
+    """No other row has, or keeps, the unique values that would be written."""
+    table = schema.table(unique.table)
+    _ask(facts, "asked", table, unique.columns, "will")
+    types = [table.column(name).type for name in unique.columns]
+    _look(facts, table, unique.columns, types, current)
     facts.execute(_TAKEN_LINKS, {"table": table.name})
     facts.execute(
         _TAKEN,
         {
             "table": table.name,
-            "place": _place(constraint.table, constraint.name),
-            "columns": list(constraint.columns),
+            "place": _place(table.name, unique.name),
+            "columns": list(unique.columns),
         },
     )
 
