@@ -90,6 +90,16 @@ SELECT DISTINCT "table", "column" FROM (
     WHERE a.run = $run AND a."column" <> '' AND a.new IS DISTINCT FROM b.new)
 """
 
+# Tables whose rows have other keys when clock and chance are moved: a row that is not found there
+# may be there under another key.
+_CLOCKED = """
+CREATE OR REPLACE TEMP TABLE clocked AS
+SELECT DISTINCT a."table" FROM effect a
+LEFT JOIN effect b ON b.run = $moved AND b.step = a.step AND b."table" = a."table"
+     AND b.key = a.key AND b."column" = '' AND b.op = 'insert'
+WHERE a.run = $run AND a.op = 'insert' AND a."column" = '' AND b.key IS NULL
+"""
+
 
 def lay_side_by_side(
     facts: duckdb.DuckDBPyConnection, *, target: str, faulty: str, fault_step: str
@@ -103,8 +113,10 @@ def lay_side_by_side(
 
 
 def learn_unstable(facts: duckdb.DuckDBPyConnection, run: str, moved: str) -> None:
-    """Columns whose values differ between two runs of one history with clock and chance moved."""
+    """Columns whose values differ between two runs of one history with clock and chance moved
+    (relation `unstable`), and tables whose keys do (`clocked`)."""
     facts.execute(_UNSTABLE, {"run": run, "moved": moved})
+    facts.execute(_CLOCKED, {"run": run, "moved": moved})
 
 
 def final_values(

@@ -26,7 +26,8 @@ WITH predicted AS (
     LEFT JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
     WHERE u."column" IS NULL AND c.t_row AND c.f_row AND c.c_row AND c.f IS DISTINCT FROM c.t
     UNION ALL
-    SELECT "table", key, '', f::VARCHAR, t::VARCHAR, c::VARCHAR FROM row WHERE f <> t)
+    SELECT "table", key, '', f::VARCHAR, t::VARCHAR, c::VARCHAR FROM row
+    WHERE f <> t AND NOT (c = t AND "table" IN (SELECT "table" FROM clocked)))
 SELECT count(*) FILTER (c IS NOT DISTINCT FROM f) AS hits,
        count(*) FILTER (c IS NOT DISTINCT FROM t) AS misses,
        count(*) FILTER (c IS DISTINCT FROM f AND c IS DISTINCT FROM t) AS others,

@@ -1,17 +1,20 @@
-"""Rows that only a trigger or a bulk statement numbers: which number a row got depends on the order
-in which the server met the rows, and that order is not in a dump. After a run, inserted rows of
-tables that no foreign key points to are matched by content with rows that only the current state
-has, and take their numbers.
+"""Rows whose key is a number from a sequence or a time. Which number a row got depends on the
+order in which the server met the rows, and that order is not in a dump; the time is the
+transaction's own, and a log may only know it about. After a run, inserted rows of tables that no
+foreign key points to are matched by content with rows that only the current state has, and take
+their keys. What one run found out about a row holds for the same row in another run, even where a
+value in it is another: that is how a row that was written from damaged values is recognised.
 
 Two rows are the same when all columns but the number and the times agree; of equals, the lowest
 numbers go together.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 
 import duckdb
 
-from diffing.model import Schema
+from diffing.model import Column, Schema, Table
 from recovery.replay.identity import Feed
 
 _PAIRS = """
@@ -38,6 +41,29 @@ SELECT mine.key AS old, theirs.key AS new
 FROM mine JOIN theirs USING (content, place) WHERE mine.key <> theirs.key
 """
 
+# What was found out before: the same step made a row of the same key. Only where the key says more
+# than a number or a time; a number alone may stand for another row in another run.
+_KNOWN = """
+INSERT INTO renumbered
+SELECT DISTINCT k.old, k.new FROM aligned k
+JOIN effect e ON e.run = $run AND e."table" = k."table" AND e.step = k.step AND e.key = k.old
+     AND e.op = 'insert' AND e."column" = ''
+WHERE k."table" = $table AND k.old NOT IN (SELECT old FROM renumbered)
+  AND k.new NOT IN (SELECT new FROM renumbered)
+"""
+_LEARN = """
+INSERT INTO aligned
+SELECT DISTINCT $table, e.step, r.old, r.new FROM renumbered r
+JOIN effect e ON e.run = $run AND e."table" = $table AND e.key = r.old AND e.op = 'insert'
+     AND e."column" = ''
+WHERE NOT EXISTS (SELECT 1 FROM aligned k
+                  WHERE k."table" = $table AND k.step = e.step AND k.old = r.old)
+"""
+_ALIGNED = """
+CREATE TEMP TABLE IF NOT EXISTS aligned (
+    "table" VARCHAR, step VARCHAR, old VARCHAR, new VARCHAR)
+"""
+
 # A row whose number was taken by another, and that has no place of its own, takes what is left of
 # the numbers that were given up: no two rows may end up with one number.
 _DISPLACED = """
@@ -52,41 +78,61 @@ free AS (
 SELECT displaced.key, free.key FROM displaced JOIN free USING (place)
 """
 
-# Inside a row's JSON the key's own text stands once: quotes within values are escaped there.
-_RENUMBER = """
-UPDATE effect SET key = r.new,
+# Inside a row's JSON a column and its text stand once: quotes within values are escaped there.
+_RENAME = """
+UPDATE effect SET
     new = CASE WHEN effect."column" = $column AND effect.op = 'insert'
                THEN json_extract_string(r.new, $path)
-               WHEN effect."column" = '' THEN replace(effect.new, r.old[2:-2], r.new[2:-2])
+               WHEN effect."column" = '' THEN replace(effect.new, $label || to_json(
+                    json_extract_string(r.old, $path))::VARCHAR, $label || to_json(
+                    json_extract_string(r.new, $path))::VARCHAR)
                ELSE effect.new END,
     old = CASE WHEN effect."column" = $column AND effect.op = 'delete'
                THEN json_extract_string(r.new, $path)
-               WHEN effect."column" = '' THEN replace(effect.old, r.old[2:-2], r.new[2:-2])
+               WHEN effect."column" = '' THEN replace(effect.old, $label || to_json(
+                    json_extract_string(r.old, $path))::VARCHAR, $label || to_json(
+                    json_extract_string(r.new, $path))::VARCHAR)
                ELSE effect.old END
 FROM renumbered r WHERE effect.run = $run AND effect."table" = $table AND effect.key = r.old
+"""
+_REKEY = """
+UPDATE effect SET key = r.new FROM renumbered r
+WHERE effect.run = $run AND effect."table" = $table AND effect.key = r.old
 """
 
 
 def align(
     facts: duckdb.DuckDBPyConnection, run: str, schema: Schema, feeds: Iterable[Feed]
 ) -> None:
-    """Renumber the rows that `run` inserted, in its effects."""
+    """Give the rows that `run` inserted the keys they have in the current state, in its effects.
+    Only tables whose key holds a number from a sequence or a time, and that nothing refers to."""
     parents = {key.parent for key in schema.foreign_keys}
-    for feed in feeds:
-        table = schema.table(feed.table)
-        if feed.table in parents or table.key.columns != (feed.column,):
-            continue
-        passed = [feed.column] + [
+    fed = {(feed.table, feed.column) for feed in feeds}
+    for table in schema.tables:
+        loose = [
             column.name
-            for column in table.columns
-            if column.generated or column.family == "timestamptz" or _is_time(column.type)
+            for column in table.key_columns
+            if (table.name, column.name) in fed or _is_time(column)
         ]
-        names: dict[str, object] = {"run": run, "table": table.name}
-        facts.execute(_PAIRS, names | {"passed": passed})
-        facts.execute(_DISPLACED, names)
-        place = '$."' + feed.column.replace('"', '\\"') + '"'
-        facts.execute(_RENUMBER, names | {"column": feed.column, "path": place})
+        if loose and table.name not in parents:
+            _align(facts, run, table, loose)
 
 
-def _is_time(kind: str) -> bool:
-    return kind.startswith(("timestamp", "time", "date"))
+def _align(facts: duckdb.DuckDBPyConnection, run: str, table: Table, loose: Sequence[str]) -> None:
+    others = [column.name for column in table.columns if column.generated or _is_time(column)]
+    names: dict[str, object] = {"run": run, "table": table.name}
+    facts.execute(_PAIRS, names | {"passed": [*loose, *others]})
+    if len(loose) < len(table.key.columns):
+        facts.execute(_ALIGNED)
+        facts.execute(_KNOWN, names)
+        facts.execute(_LEARN, names)
+    facts.execute(_DISPLACED, names)
+    for column in loose:
+        written = json.dumps(column, ensure_ascii=False)
+        place = {"column": column, "path": f"$.{written}", "label": f"{written}:"}
+        facts.execute(_RENAME, names | place)
+    facts.execute(_REKEY, names)
+
+
+def _is_time(column: Column) -> bool:
+    return column.type.startswith(("timestamp", "time", "date"))
