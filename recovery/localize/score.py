@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import duckdb
 
 _ROW_TELLING = 6.0  # bits per row whose new value could hardly be a coincidence
-_ROW_DULL = 2.0  # bits per row of a column with few values
+_ROW_DULL = 4.0  # bits per row of a column with few values: which row it is tells as well
 _ROW_COVERED = 20.0  # bits per row where the log says that it holds every change
 _STATEMENT = 40.0  # bits of an undocumented statement, which could explain any number of rows
 _ROWS_REPORTED = 10.0  # the client program reported just the number of rows the fault touches
@@ -69,7 +69,7 @@ def score(
     *,
     suspect: bool,
     rows_agree: bool,
-    covered: bool,
+    covered: bool = False,
 ) -> Score:
     """Score the two runs that were laid side by side (`cells.lay_side_by_side`). `covered`: the
     log says that it is complete for the tables in question, so that undocumented work is no
