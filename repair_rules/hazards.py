@@ -31,7 +31,7 @@ def about_triggers(
 
 
 def about_amount(damage: Damage, facts: Facts) -> Iterator[Note]:
-    rows = facts.rows(damage.table)
+    rows = facts.rows(damage.table) + (damage.rows if damage.shape == "rows-gone" else 0)
     if damage.rows > _LARGE_ROWS:
         yield Hazard.LONG_LOCK, f"{damage.rows} rows of {damage.table} are locked until the end"
     if rows and damage.rows > 20 and damage.rows > _LARGE_SHARE * rows:
