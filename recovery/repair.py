@@ -157,7 +157,7 @@ def script(
         context = ScriptContext(
             bench.case.id,
             world.clock(),
-            title=tuple(group.why for group in groups),
+            title=tuple(dict.fromkeys(show(group.why, "en") for group in groups)),
             reviewers=tuple(dict.fromkeys(review[group.id].by for group in groups)),
             agreement=f"{agreement.by}, {agreement.at.isoformat()}" if agreement else "",
             landmarks=seen,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from diffing.model import Column, Schema, SchemaObject
+from recovery.messages import show
 from tests.planned import Bench, compact, key, refers, refused, table, trigger, unique, written
 
 A, B, C = (table(name, "up") for name in "abc")
@@ -357,6 +358,7 @@ def test_a_cell_of_two_faults_is_written_once_for_the_one_that_wrote_it():
 # --- what the plan holds --------------------------------------------------------------------------
 
 
+WHY = "Step 7 ran without its condition"
 OFF = "switched off for the time of the write"
 
 
@@ -376,21 +378,21 @@ def test_everything_of_a_group():
     plan = busy().plan(facts)
     assert [
         (g.id, g.fault, g.kind, str(g.grade), g.operation.columns, g.operation.disabled_triggers,
-         [(note.name, note.detail) for note in g.hazards], g.why)
+         [(note.name, note.detail) for note in g.hazards], show(g.why, "en"))
         for g in plan.groups
     ] == [
         ("G1", "F1", "rows-deleted", "proven", ("id", "up"), (), [],
-         "step 7 ran without its condition; 1 rows come back"),
+         WHY),
         ("G2", "F1", "rows-deleted", "proven", ("id", "up"), ("note",),
          [("SUPPRESSES_TRIGGER", "note would fire on insert; " + OFF)],
-         "step 7 ran without its condition; 1 rows come back"),
+         WHY),
         ("G3", "F1", "rows-deleted", "proven", ("id", "up"), (), [],
-         "step 7 ran without its condition; 1 rows come back"),
+         WHY),
         ("G4", "F1", "cells-overwritten", "stale", ("up",), ("stamp",),
          [("STALE_VALUES", "2 values are the backup's; nothing shows whether they were changed on"
            " purpose since"),
           ("SUPPRESSES_TRIGGER", "stamp would fire on update; " + OFF)],
-         "step 7 ran without its condition; 2 cells go to what they should be"),
+         WHY),
     ]  # fmt: skip
     assert facts.execute("SELECT * FROM staged ORDER BY ALL").fetchall() == [
         ("G1", "public.a", key(1), "", None, compact(row(1))),

@@ -12,7 +12,7 @@ from typing import Literal
 import duckdb
 
 from diffing.model import Schema
-from recovery.messages import counted
+from recovery.messages import counted, message
 from recovery.model import (
     Assessment,
     Fault,
@@ -318,7 +318,7 @@ def _group(
         Grade(damage.grade),
         head,
         tuple(HazardNote(str(hazard), detail) for hazard, detail in operation.hazards),
-        _why(fault, head),
+        _why(fault),
         requires,
     )
 
@@ -361,18 +361,14 @@ def _contents(facts: duckdb.DuckDBPyConnection, group: str) -> tuple[int, int, s
     return keys, cells, digest.hexdigest()
 
 
-def _why(fault: Fault, head: OperationHead) -> str:
-    reason = {
-        FaultClass.MISSING_WHERE: f"step {fault.step} ran without its condition",
-        FaultClass.WRONG_VALUE: f"step {fault.step} ran with another value than written down",
-        FaultClass.AS_DESCRIBED: f"step {fault.step} should not have been done",
-    }[fault.fault_class]
-    deed = {
-        "set-cells": f"{head.cells} cells go to what they should be",
-        "insert-rows": f"{head.rows} rows come back",
-        "delete-rows": f"{head.rows} rows it added go",
-    }[head.op]
-    return f"{reason}; {deed}"
+def _why(fault: Fault) -> str:
+    match fault.fault_class:
+        case FaultClass.MISSING_WHERE:
+            return message("Step {step} ran without its condition", step=fault.step)
+        case FaultClass.WRONG_VALUE:
+            return message("Step {step} ran with another value than written down", step=fault.step)
+        case FaultClass.AS_DESCRIBED:
+            return message("Step {step} should not have been done", step=fault.step)
 
 
 def _digest(groups: Sequence[Group], refusals: Sequence[PlanRefusal]) -> str:
