@@ -3,16 +3,18 @@ what an undisturbed run finds out."""
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from recovery.scratch.cluster import Cluster
 from tests import walked
-from tests.walked import Dbmend, Shop, documents, stamps
+from tests.walked import Dbmend, Ended, Shop, documents, stamps
 
 # The lines on stderr at which a run is disturbed: one of every stage. The first "load ..." comes
 # before there is a server, the second says that one is there and the backup is being loaded.
@@ -40,16 +42,28 @@ def dbmend() -> Iterator[Dbmend]:
         yield runner
 
 
+@dataclass(frozen=True, slots=True)
+class Calm:
+    """An undisturbed run: its case, and what it printed with --json --log json."""
+
+    case: Path
+    ended: Ended
+
+
 @pytest.fixture(scope="module")
-def undisturbed(
-    shop: Shop, dbmend: Dbmend, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, bytes]:
+def calm(shop: Shop, dbmend: Dbmend, tmp_path_factory: pytest.TempPathFactory) -> Calm:
     case = tmp_path_factory.mktemp("undisturbed") / "case"
-    ended = dbmend.assess(shop, case)
+    ended = dbmend.assess(shop, case, "--json", "--log", "json")
     assert ended.code == 1, ended.err
-    found = documents(case)
+    assert dbmend.no_server_is_left()
+    shutil.rmtree(dbmend.place / dbmend.folders()[0])  # as after a loss of scratch
+    return Calm(case, ended)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(calm: Calm) -> dict[str, bytes]:
+    found = documents(calm.case)
     assert found.keys() == FINISHED
-    assert dbmend("close", case).code == 0
     return found
 
 
@@ -167,16 +181,17 @@ def kill_sessions(dbmend: Dbmend, run: int) -> None:
 
 
 def test_a_finished_case_is_not_worked_on_again(
-    shop: Shop, dbmend: Dbmend, undisturbed: dict[str, bytes], tmp_path: Path
+    shop: Shop, dbmend: Dbmend, calm: Calm, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     """Re-running changes nothing, starts no server, and does not void an agreement."""
-    case = tmp_path / "case"
-    first = dbmend.assess(shop, case)
+    case = shutil.copytree(calm.case, tmp_path / "case")
     assert dbmend("agree", case, "--by", "Анна").code == 0
     before = {name: stamp for name, stamp in stamps(case).items() if name != ".lock"}
     report = stamps(case / "report")
-    again = dbmend.assess(shop, case)
-    assert (again.code, again.out, again.err) == (first.code, first.out, "")
+    again = dbmend.assess(shop, case, "--json", "--pg-bin", "/nonsense")
+    told, first = again.document, calm.ended.document
+    assert (again.code, again.err) == (1, "")
+    assert {**told, "case": ""} == {**first, "case": ""}
     assert {name: stamp for name, stamp in stamps(case).items() if name != ".lock"} == before
     assert stamps(case / "report") == report
     assert documents(case) == undisturbed
@@ -216,17 +231,10 @@ def test_a_stage_before_its_time(shop: Shop, dbmend: Dbmend, tmp_path: Path) -> 
     )
 
 
-def test_json_alone_on_stdout_and_log_lines_on_stderr(
-    shop: Shop, dbmend: Dbmend, tmp_path: Path
-) -> None:
-    words = dbmend.words_of_assess(shop, tmp_path / "case")
-    ended = dbmend(*words, "--json", "--log", "json")
-    assert ended.code == 1, ended.err
-    assert ended.document["dbmend"] == "assess/1"
-    assert ended.document["locate"]["verdict"] == "damaged"
-    lines = [json.loads(line) for line in ended.err.splitlines()]
+def test_json_alone_on_stdout_and_log_lines_on_stderr(calm: Calm) -> None:
+    assert calm.ended.document["dbmend"] == "assess/1"
+    assert calm.ended.document["locate"]["verdict"] == "damaged"
+    lines = [json.loads(line) for line in calm.ended.err.splitlines()]
     begun = [line["stage"] for line in lines if line["event"] == "stage began"]
     for stage in ("load", "compare", "replay", "locate", "plan", "rehearse", "report"):
         assert stage in begun
-    refused = dbmend(*words[:-1], "/nonsense", "--json", "--log", "json", "--pg-bin", "/nonsense")
-    assert refused.code == 1  # nothing is left to do: no server is asked for
