@@ -107,7 +107,7 @@ settled AS (
             THEN 'consistent' ELSE 'stale' END AS grade)
     FROM graded g WINDOW one_row AS (PARTITION BY "table", key))
 SELECT "table", key, "column",
-       CASE WHEN by_fault AND t_step IS NOT NULL AND t IS DISTINCT FROM b THEN 'lost-work'
+       CASE WHEN by_fault AND t_step <> $step AND t IS DISTINCT FROM b THEN 'lost-work'
             WHEN by_fault AND aimed THEN 'direct' WHEN by_fault THEN 'cascade'
             ELSE 'collateral' END,
        $fault, $step, $cause, b, CASE WHEN $described THEN f ELSE t END, c,

@@ -62,9 +62,10 @@ WHERE v.variant = $variant AND coalesce(f.place, 0) <= $place
 """
 
 _OBSERVED = """
-SELECT a.value, b.value, d.current
+SELECT a.value, b.value, d.current, g.value
 FROM sketch a
 JOIN sketch b ON b.variant = $second AND b.key = a.key AND b."column" = a."column"
+LEFT JOIN sketch g ON g.variant = $far AND g.key = a.key AND g."column" = a."column"
 JOIN divergence d ON d.kind = 'changed' AND d."table" = a."table" AND d.key = a.key
      AND d."column" = a."column"
 LEFT JOIN finals f ON f."table" = a."table" AND f.key = a.key AND f."column" = a."column"
@@ -85,13 +86,12 @@ class _Lost:
 
 @dataclass(frozen=True, slots=True)
 class _Constant:
-    """A constant to be inferred from two probes."""
+    """A constant to be inferred from probes."""
 
     act: Act
     statement: int
     constant: Constant
-    first: Variant
-    second: Variant
+    probes: tuple[Variant, ...]  # two near ones, and one far away
     place: int
 
 
@@ -116,13 +116,14 @@ def worth_trying(
         if act.id in wrong_values:
             doubtful += _doubtful(act, schema, places[act.id])
     variants = [one.variant for one in lost] + [one.old for one in lost if one.old]
-    variants += [probe for one in doubtful for probe in (one.first, one.second)]
+    variants += [probe for one in doubtful for probe in one.probes]
     if not variants:
         return
     laboratory.sketch(history, tuple(dict.fromkeys(variants)))
     yield from _likely(facts, lost)
     for one in doubtful:
-        names = {"first": one.first.id, "second": one.second.id, "place": one.place}
+        first, second, far = (probe.id for probe in one.probes)
+        names = {"first": first, "second": second, "far": far, "place": one.place}
         rows = facts.execute(_OBSERVED, names | {"most": _OBSERVED_MAX}).fetchall()
         seen = [wrong_value.Observation(*row) for row in rows]
         value = wrong_value.inferred(one.constant, seen)
@@ -183,7 +184,7 @@ def _doubtful(act: Act, schema: Schema, place: int) -> Iterator[_Constant]:
         table = schema.table(aim.table)
         columns = tuple(sorted(aim.columns))
         for constant in constants(text):
-            first, second = (
+            probes = tuple(
                 Variant(
                     f"{act.id}/{number}/{constant.place}={value}",
                     act.id,
@@ -194,9 +195,9 @@ def _doubtful(act: Act, schema: Schema, place: int) -> Iterator[_Constant]:
                     table.name,
                     columns,
                 )
-                for value in wrong_value.PROBES
+                for value in (*wrong_value.PROBES, wrong_value.FAR)
             )
-            yield _Constant(act, number, constant, first, second, place)
+            yield _Constant(act, number, constant, probes, place)
 
 
 def _aim(text: str, schema: Schema) -> Target | None:

@@ -40,7 +40,7 @@ def targets(text: str, schema: Schema) -> tuple[Target, ...]:
         found += _target("update", update.relation, columns, schema)
     for insert in postgast.find_nodes(tree, ast.InsertStmt):
         found += _target("insert", insert.relation, frozenset(), schema)
-        if insert.HasField("on_conflict_clause"):
+        if insert.on_conflict_clause.action == ast.ONCONFLICT_UPDATE:
             listed = insert.on_conflict_clause.target_list
             columns = frozenset(node.res_target.name for node in listed)
             found += _target("update", insert.relation, columns, schema)
@@ -136,6 +136,8 @@ def _set_constants(tree: ast.ParseResult) -> list[ast.A_Const]:
     return [
         constant
         for target in statement.target_list
+        # (a, b) = (1, 'x') stands in the tree once for each column; the first one is what is run.
+        if target.res_target.val.multi_assign_ref.colno <= 1
         for constant in postgast.find_nodes(target, ast.A_Const)
     ]
 
@@ -181,29 +183,31 @@ def injective_columns(text: str) -> frozenset[str]:
     statement = _changing(postgast.parse(text))
     if not isinstance(statement, ast.UpdateStmt):
         return frozenset()
+    table = statement.relation.alias.aliasname or statement.relation.relname
     return frozenset(
         node.res_target.name
         for node in statement.target_list
-        if _line_in(node.res_target.val, node.res_target.name) == 1
+        if _line_in(node.res_target.val, table, node.res_target.name) == 1
     )
 
 
-def _line_in(node: ast.Node, column: str) -> int:
-    """How often `column` occurs in a line expression; a large number when it is no line."""
+def _line_in(node: ast.Node, table: str, column: str) -> int:
+    """How often the table's `column` occurs in a line expression; a large number if it is none."""
     never = 1000
     match node.WhichOneof("node"):
         case "column_ref":
-            return 1 if node.column_ref.fields[-1].string.sval == column else never
+            names = [field.string.sval for field in node.column_ref.fields]
+            return 1 if names in ([column], [table, column]) else never
         case "a_const":
             return 0 if node.a_const.WhichOneof("val") in ("ival", "fval") else never
         case "type_cast":
-            return _line_in(node.type_cast.arg, column)
+            return _line_in(node.type_cast.arg, table, column)
         case "func_call" if node.func_call.funcname[-1].string.sval == "round":
-            return _line_in(node.func_call.args[0], column)
+            return _line_in(node.func_call.args[0], table, column)
         case "a_expr" if node.a_expr.HasField("lexpr"):
             operator = node.a_expr.name[-1].string.sval
-            left = _line_in(node.a_expr.lexpr, column)
-            right = _line_in(node.a_expr.rexpr, column)
+            left = _line_in(node.a_expr.lexpr, table, column)
+            right = _line_in(node.a_expr.rexpr, table, column)
             divides = operator == "/" and right > 0
             return never if operator not in "+-*/" or divides else left + right
         case _:

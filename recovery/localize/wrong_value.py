@@ -21,17 +21,20 @@ from recovery.localize.statement import Constant, injective_columns, targets, wi
 from recovery.model import Act, FaultClass, History
 
 PROBES = ("1", "3")  # two values that no sane expression maps to the same result
+FAR = "101"  # a third one, far away: rounding hardly bends the line, and a curve is no line
 _AGREE = 0.5  # share of the cells that must name one constant
 _DIGITS_MAX = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A cell that the step wrote: its text under the two probes, and in the current state."""
+    """A cell that the step wrote: its text under the two probes, in the current state, and under
+    the far probe; None where the database refused that one."""
 
     first: str | None
     second: str | None
     current: str | None
+    far: str | None = None
 
 
 def inferred(constant: Constant, observations: Sequence[Observation]) -> str | None:
@@ -78,18 +81,19 @@ def probed(statement: str, constant: Constant, value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """current = start + slope * constant, give or take half a unit of the last digit."""
+    """current = start + slope * constant, give or take `reach`: half a unit of the last digit, and
+    another half where the probes were rounded as well."""
 
     start: Decimal
     slope: Decimal
     current: Decimal
-    unit: Decimal
+    reach: Decimal
 
     def constant(self) -> Decimal:
         return (self.current - self.start) / self.slope
 
     def fits(self, value: Decimal) -> bool:
-        return abs(self.start + self.slope * value - self.current) <= self.unit / 2
+        return abs(self.start + self.slope * value - self.current) <= self.reach
 
 
 def _line(one: Observation) -> _Line | None:
@@ -97,9 +101,14 @@ def _line(one: Observation) -> _Line | None:
     if first is None or second is None or current is None or first == second:
         return None
     low, high = (Decimal(text) for text in PROBES)
-    slope = (second - first) / (high - low)
-    exponent = min(_exponent(first), _exponent(second), _exponent(current))
-    return _Line(first - slope * low, slope, current, Decimal(10) ** exponent)
+    unit = Decimal(10) ** min(_exponent(first), _exponent(second), _exponent(current))
+    slope = near = (second - first) / (high - low)
+    far = _number(one.far)
+    if far is not None:
+        slope = (far - first) / (Decimal(FAR) - low)
+        if abs(first + slope * (high - low) - second) > unit:
+            return None
+    return _Line(first - slope * low, slope, current, unit / 2 if slope == near else unit)
 
 
 def _agreed(lines: Sequence[_Line], digits: int) -> str | None:
