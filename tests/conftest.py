@@ -6,6 +6,7 @@ empty database on it, `postgresql` a plain connection of pytest-postgresql to th
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -24,6 +25,9 @@ from recovery.scratch.cluster import Cluster, open_cluster
 # The same examples on every machine, and no verdict that depends on how busy it is.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
+
+# A check that is started in the background ignores Ctrl-C, and so would the programs under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _numbers = count(1)
 

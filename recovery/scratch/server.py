@@ -47,6 +47,7 @@ HBA = f"""local all {KEEPER},{JAIL},{CAPTURE} trust
 local replication {CAPTURE} trust
 """
 START_SECONDS = 60
+FAST_STOP_SECONDS = 10  # after a crash of its sessions a server may never end in peace
 STOP_SECONDS = 60
 
 
@@ -153,7 +154,7 @@ class Server:
             if not at_once:
                 child.stdin.write(b"f")
                 child.stdin.flush()
-                child.wait(STOP_SECONDS)
+                child.wait(FAST_STOP_SECONDS)
         except (BrokenPipeError, subprocess.TimeoutExpired):
             pass  # closing the pipe stops it the hard way
         with suppress(BrokenPipeError):
