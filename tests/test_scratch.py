@@ -156,9 +156,6 @@ def test_a_killed_owner_takes_its_server_along(place: Path, owner: str, kept: bo
             assert cluster.databases() == ("made",)
 
 
-QUIET = ("-c", "listen_addresses=", "-c", "unix_socket_directories=")
-
-
 @pytest.mark.parametrize("owner", ["run-orphan", "case-orphan"])
 def test_a_server_that_outlived_its_guardian_is_stopped_by_the_next_run(
     place: Path, owner: str
@@ -167,17 +164,21 @@ def test_a_server_that_outlived_its_guardian_is_stopped_by_the_next_run(
     with open_cluster("case-made", place=place) as cluster:
         cluster.create("made")
     (place / "case-made").rename(place / owner)
+    data = place / owner / "data"
+    sockets = ("-c", "listen_addresses=", "-c", f"unix_socket_directories={data}")
     orphan = subprocess.Popen(
-        [programs.program("postgres"), "-D", str(place / owner / "data"), *QUIET],
+        [programs.program("postgres"), "-D", str(data), *sockets],
         user=65534 if os.geteuid() == 0 else None,
         group=65534 if os.geteuid() == 0 else None,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
     )
-    while not (place / owner / "data" / "postmaster.pid").exists():
+    while not (data / "postmaster.pid").exists():
+        assert orphan.poll() is None, "the server ended by itself"
         time.sleep(0.02)
     time.sleep(0.3)
+    assert orphan.poll() is None
     with open_cluster("run-next", place=place):
         orphan.wait(20)
         assert (place / owner).exists() is owner.startswith("case")
