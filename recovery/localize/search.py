@@ -14,10 +14,11 @@ from diffing.model import Schema
 from recovery.localize import as_described
 from recovery.localize.candidate import Candidate
 from recovery.localize.cells import final_values, lay_side_by_side
+from recovery.localize.rivals import is_slip, last_to_write
 from recovery.localize.score import Score, score
 from recovery.localize.sketch import worth_trying
 from recovery.localize.statement import targets
-from recovery.model import History, Laboratory, Progress, Replay, Step, StepLog
+from recovery.model import FaultClass, History, Laboratory, Progress, Replay, Step, StepLog
 
 FAULTS_MAX = 3
 _ROWS_MIN = 3  # a constant is inferred from so many rows at least, unless the step is suspect
@@ -84,13 +85,30 @@ def _best(search: Search, history: History, run: str, taken: set[str]) -> Found 
             rows_agree=_rows_agree(step, replay, search.base),
             covered=_covered(search, candidate),
         )
-        if judged.accepted:
+        if judged.accepted and _told_from_later_work(search, candidate, step, replay):
             tried.append((candidate, judged))
     if not tried:
         return None
     tried.sort(key=lambda one: (-round(one[1].gain, 3), -one[1].hits, one[0].step))
     (candidate, judged), *rest = tried
-    return Found(candidate, judged, tuple(rest))
+    # Another step is no rival: it explains other cells, and has its turn.
+    rivals = tuple(one for one in rest if one[0].step == candidate.step)
+    return Found(candidate, judged, rivals)
+
+
+def _told_from_later_work(search: Search, candidate: Candidate, step: Step, replay: Replay) -> bool:
+    """A wrong value is claimed only where an undocumented second change of the same rows is ruled
+    out."""
+    if candidate.fault_class is not FaultClass.WRONG_VALUE or _covered(search, candidate):
+        return True
+    last = last_to_write(search.facts)
+    if last == "somebody":
+        return False
+    logged, executed = (value for _, value in candidate.parameters)
+    vouched = step.suspect or _rows_agree(step, replay, search.base)
+    # A change relative to the former value may as well have met rows that somebody had changed.
+    alone = last == "the step" and not candidate.injective
+    return alone or vouched or is_slip(logged, executed)
 
 
 def _covered(search: Search, candidate: Candidate) -> bool:
