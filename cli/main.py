@@ -9,6 +9,7 @@ import traceback
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from pathlib import Path
+from threading import Event
 from types import FrameType
 from typing import NoReturn
 
@@ -95,13 +96,18 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    # Whoever ends us wants the scratch server ended too.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupted)
+    # Whoever ends us wants the scratch server ended too. In the background, Ctrl-C is ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupted)
     sys.exit(run(sys.argv[1:]))
 
 
+_asked_to_stop = Event()
+
+
 def _interrupted(number: int, frame: FrameType | None) -> None:
+    _asked_to_stop.set()
     raise KeyboardInterrupt
 
 
@@ -117,11 +123,16 @@ def run(arguments: list[str]) -> int:
         path = context.command_path if context else "dbmend"
         return _failed(face, Exit.UNUSABLE, error.format_message(), hint=f"{path} --help")
     except (click.Abort, KeyboardInterrupt):
-        hint = "run the same command again: it resumes"
-        return _failed(face, Exit.INTERRUPTED, "interrupted", hint=hint)
+        return _stopped(face)
     except Exception as error:  # the only place: whatever nobody expected
-        return _unexpected(face, error)
+        # A library that is interrupted inside its own code raises an error of its own.
+        return _stopped(face) if _asked_to_stop.is_set() else _unexpected(face, error)
     return int(code or 0)
+
+
+def _stopped(face: Face) -> int:
+    hint = "run the same command again: it resumes"
+    return _failed(face, Exit.INTERRUPTED, "interrupted", hint=hint)
 
 
 def _failed(face: Face, code: Exit, message: str, *, where: str = "", hint: str = "") -> int:
