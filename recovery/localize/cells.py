@@ -12,6 +12,9 @@ import duckdb
 
 from diffing.model import Schema
 
+# How far a time of the log may be from the transaction's own and still be the same moment.
+TOLERANCE_SECONDS = 5
+
 _NET = """
 CREATE OR REPLACE TEMP TABLE net AS
 SELECT run, "table", key, "column",

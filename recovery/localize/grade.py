@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 import duckdb
 
+from recovery.localize.cells import TOLERANCE_SECONDS
 from recovery.localize.statement import Target
 from recovery.model import Cause, FaultClass
 
-_TOLERANCE_SECONDS = 5
 _EXACT_STEPS_MIN = 3  # so many steps must show their very time before the log's clock is trusted
 
 # Clock-fed values are compared leniently: the log's time is not the transaction's own.
 _MACROS = (
     "CREATE OR REPLACE TEMP MACRO moment(x) AS epoch_us(try_cast(left(x, 26) AS TIMESTAMP))",
     "CREATE OR REPLACE TEMP MACRO agrees(c, f, unstable) AS c IS NOT DISTINCT FROM f OR"
-    f" (unstable AND abs(moment(c) - moment(f)) <= {_TOLERANCE_SECONDS * 1_000_000})",
+    f" (unstable AND abs(moment(c) - moment(f)) <= {TOLERANCE_SECONDS * 1_000_000})",
     # Names and values of one row, in column order, as compact JSON.
     "CREATE OR REPLACE TEMP MACRO row_json(names, texts) AS '{' || list_aggregate(list_transform("
     "list_zip(names, texts), lambda p: to_json(p[1])::VARCHAR || ':' ||"

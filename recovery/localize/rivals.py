@@ -15,9 +15,10 @@ from typing import Literal
 
 import duckdb
 
+from recovery.localize.cells import TOLERANCE_SECONDS
+
 _WITNESSES_MIN = 3  # times that must be seen before their absence says anything
 _SHARE = 0.5
-_TOLERANCE_MICROSECONDS = 5_000_000
 
 _TOUCHED = """
 WITH seen AS (
@@ -49,7 +50,7 @@ def is_slip(logged: str, executed: str) -> bool:
 def last_to_write(facts: duckdb.DuckDBPyConnection) -> Literal["the step", "somebody", "unknown"]:
     """Who wrote the rows of the faulty step last, by the touched-at columns of the current state.
     `somebody` needs a log whose other times can be seen there."""
-    row = facts.execute(_TOUCHED, {"tolerance": _TOLERANCE_MICROSECONDS}).fetchone()
+    row = facts.execute(_TOUCHED, {"tolerance": TOLERANCE_SECONDS * 1_000_000}).fetchone()
     assert row is not None
     agreeing, written, elsewhere = (int(number) for number in row)
     if written and agreeing >= _SHARE * written:

@@ -16,7 +16,14 @@ from psycopg import sql
 from diffing.model import Schema, Table
 from recovery.localize import missing_where, wrong_value
 from recovery.localize.candidate import Candidate
-from recovery.localize.statement import Constant, Target, constants, returning, targets
+from recovery.localize.statement import (
+    Constant,
+    Target,
+    constants,
+    returning,
+    targets,
+    with_constant,
+)
 from recovery.model import Act, History, Laboratory, Variant
 
 TRIALS_MAX = 8  # hypotheses of one kind that get a replay of their own
@@ -189,9 +196,7 @@ def _doubtful(act: Act, schema: Schema, place: int) -> Iterator[_Constant]:
                     f"{act.id}/{number}/{constant.place}={value}",
                     act.id,
                     number,
-                    returning(
-                        wrong_value.probed(text, constant, value), (*table.key.columns, *columns)
-                    ),
+                    returning(with_constant(text, constant, value), (*table.key.columns, *columns)),
                     table.name,
                     columns,
                 )

@@ -74,11 +74,6 @@ def candidate(
     )
 
 
-def probed(statement: str, constant: Constant, value: str) -> str:
-    """The statement with a probe in the place of the constant."""
-    return with_constant(statement, constant, value)
-
-
 @dataclass(frozen=True, slots=True)
 class _Line:
     """current = start + slope * constant, give or take `reach`: half a unit of the last digit, and
