@@ -210,6 +210,18 @@ class Variant:
     columns: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A deviant history beside its base. The relation `forecast` (name, table, key, column, base,
+    value, act) has a row for every cell that exists in both and whose final value differs, and
+    one with column '' for every row that only one of them has (base, value: whether it is there,
+    'true' or 'false'); `act` is the one that wrote the cell last in the deviant history, in the
+    base where nothing did. `rows`: what the server reported for acts that were run again."""
+
+    name: str
+    rows: tuple[tuple[str, int], ...]
+
+
 class Laboratory(Protocol):
     """Where histories are tried, on clones of the backup; what they do is found in the case
     database afterwards."""
@@ -218,6 +230,13 @@ class Laboratory(Protocol):
         self, history: History, run: str, preparation: Preparation | None = None
     ) -> Replay | None:
         """Replay; the effects become those of `run`. None: a constraint refused the preparation."""
+        ...
+
+    def forecast(
+        self, base: Replay, history: History, deviant: History, name: str
+    ) -> Forecast | None:
+        """What would `deviant` leave that `history` did not? `base` is the run of `history`.
+        Fills the relation `forecast` under this name; None when it could not be told."""
         ...
 
     def sketch(self, history: History, variants: tuple[Variant, ...]) -> None:

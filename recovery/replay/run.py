@@ -10,6 +10,7 @@ import duckdb
 
 from diffing.model import Schema
 from recovery.model import (
+    Forecast,
     History,
     Preparation,
     Progress,
@@ -17,7 +18,7 @@ from recovery.model import (
     StepOutcome,
     Variant,
 )
-from recovery.replay import capture, clock, effects
+from recovery.replay import capture, clock, effects, forecast
 from recovery.replay.alignment import align
 from recovery.replay.generated import filled
 from recovery.replay.identity import Identities
@@ -126,6 +127,24 @@ class Laboratory:
             return _replay(self.ground, history, run, timedelta(0), _SEED, preparation, None)
         except PreparationRefused:
             return None
+
+    def forecast(
+        self, base: Replay, history: History, deviant: History, name: str
+    ) -> Forecast | None:
+        """By replaying all of it: the slow way that is always right."""
+        self.ground.identities.recall(self.ground.facts)
+        run = f"{name}~forecast"
+        replay = _replay(self.ground, deviant, run, timedelta(0), _SEED, None, None)
+        forecast.lay(self.ground.facts, base.run, run, name)
+        self.ground.facts.execute("DELETE FROM effect WHERE run = ?", [run])
+        known = {act.id: act for act in history}
+        again = {act.id for act in deviant if known.get(act.id) != act}
+        rows = tuple(
+            (one.step, one.rows)
+            for one in replay.outcomes
+            if one.step in again and one.rows is not None
+        )
+        return Forecast(name, rows)
 
     def sketch(self, history: History, variants: tuple[Variant, ...]) -> None:
         self.ground.identities.recall(self.ground.facts)
