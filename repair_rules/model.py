@@ -101,6 +101,35 @@ class Refusal:
 Proposal = tuple[Operation, ...] | Refusal
 
 
+# Fault classes whose damage is values and rows: all but those that damage the structure itself.
+OF_DATA = frozenset(
+    {
+        "as-described",
+        "missing-where",
+        "wrong-value",
+        "wrong-predicate",
+        "too-narrow",
+        "repeated",
+        "skipped",
+        "wrong-order",
+        "wrong-target",
+        "unlogged",
+        "partial",
+        "lost-update",
+        "storage",
+        "wrong-restore",
+        "mangled-values",
+        "double-encoding",
+        "time-shift",
+        "double-import",
+        "shifted-columns",
+        "wrong-merge",
+        "id-reuse",
+        "truncated-table",
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One sort of damage: which faults and shapes it fits, and what it proposes for them."""

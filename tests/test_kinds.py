@@ -16,7 +16,7 @@ import pytest
 from recovery.model import FaultClass
 from repair_rules import registry
 from repair_rules.kinds import cells_overwritten, rows_added, rows_deleted
-from repair_rules.model import Damage, Hazard, Kind, Refusal, SetCells
+from repair_rules.model import OF_DATA, Damage, Hazard, Kind, Refusal, SetCells
 
 TEXTS = Path(__file__).parent / "test_kinds_texts"
 SHAPES = ("cells", "rows-gone", "rows-added")
@@ -152,7 +152,8 @@ def test_every_kind_has_its_texts():
 
 
 def test_claims_never_overlap():
-    """For every fault and shape exactly one kind: no order of asking decides."""
+    """For every fault of data and shape exactly one kind: no order of asking decides; damage of
+    the structure itself is none of theirs."""
     claims = {
         (str(fault), shape): [
             kind.name for kind in registry.KINDS if fault in kind.fits and kind.shape == shape
@@ -164,7 +165,10 @@ def test_claims_never_overlap():
         "rows-gone": rows_deleted.KIND.name,
         "rows-added": rows_added.KIND.name,
     }
-    assert claims == {(str(fault), shape): [names[shape]] for fault, shape in claims}
+    assert claims == {
+        (fault, shape): [names[shape]] if fault in OF_DATA else [] for fault, shape in claims
+    }
+    assert {str(fault) for fault in FaultClass} - OF_DATA == {"dropped-object", "sequence-behind"}
 
 
 def test_kinds_claim_faults_that_exist_and_have_names_of_their_own():
@@ -181,8 +185,8 @@ def test_a_new_kind_is_one_file_and_one_line(monkeypatch):
         asked.append(damage)
         return (SetCells(damage.table, damage.columns, ((Hazard.PARTIAL, "new"),)),)
 
-    new = Kind("new-kind", frozenset({"time-shift"}), "cells", proposal)
-    damage = Damage("F1", "time-shift", TABLE, "cells", "proven", ("a",), 1, 1)
+    new = Kind("new-kind", frozenset({"sequence-behind"}), "cells", proposal)
+    damage = Damage("F1", "sequence-behind", TABLE, "cells", "proven", ("a",), 1, 1)
     facts = Facts(("id", "a"), {"key": "id"})
     unknown = ("", Refusal("no kind of repair is known for this damage"))
     assert registry.propose(damage, facts) == unknown

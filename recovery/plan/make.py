@@ -369,6 +369,10 @@ def _why(fault: Fault) -> str:
             return message("Step {step} ran with another value than written down", step=fault.step)
         case FaultClass.AS_DESCRIBED:
             return message("Step {step} should not have been done", step=fault.step)
+        case named if fault.step:
+            return message("Step {step}: {fault_class}", step=fault.step, fault_class=str(named))
+        case named:
+            return message("In no step: {fault_class}", fault_class=str(named))
 
 
 def _digest(groups: Sequence[Group], refusals: Sequence[PlanRefusal]) -> str:

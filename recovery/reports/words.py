@@ -68,6 +68,53 @@ FAULTS: Mapping[str, str] = {
     FaultClass.WRONG_VALUE: marked(
         "The step was carried out with another value than the one in the step log."
     ),
+    FaultClass.WRONG_PREDICATE: marked(
+        "The step was carried out with another condition than the one in the step log: it "
+        "reached other rows than were meant."
+    ),
+    FaultClass.TOO_NARROW: marked(
+        "The step was carried out with a condition that was too narrow: some of the rows that "
+        "were meant were left out."
+    ),
+    FaultClass.REPEATED: marked("The step was carried out more than once."),
+    FaultClass.SKIPPED: marked(
+        "The step stands in the step log, but it was not carried out, or its result was lost."
+    ),
+    FaultClass.WRONG_ORDER: marked(
+        "The step was carried out at another place in the order than the step log says."
+    ),
+    FaultClass.WRONG_TARGET: marked("The step was carried out on other data than were meant."),
+    FaultClass.UNLOGGED: marked("A change that is not in the step log did the damage."),
+    FaultClass.PARTIAL: marked("The step was carried out only in part."),
+    FaultClass.LOST_UPDATE: marked(
+        "The step worked with values that another step had changed in the meantime, and "
+        "overwrote that change."
+    ),
+    FaultClass.STORAGE: marked("The data were damaged where they are stored, not by any step."),
+    FaultClass.WRONG_RESTORE: marked("Older data were put over newer ones."),
+    FaultClass.MANGLED_VALUES: marked(
+        "Values were spoiled on a way through another program: digits, leading zeros or "
+        "characters were lost."
+    ),
+    FaultClass.DOUBLE_ENCODING: marked(
+        "Texts were read in the wrong character encoding and written back."
+    ),
+    FaultClass.TIME_SHIFT: marked(
+        "Times were shifted by a constant, as if read in another time zone."
+    ),
+    FaultClass.DOUBLE_IMPORT: marked("The same data were imported more than once."),
+    FaultClass.SHIFTED_COLUMNS: marked("Values stand in the wrong columns."),
+    FaultClass.WRONG_MERGE: marked("Records that are not the same were merged into one."),
+    FaultClass.ID_REUSE: marked(
+        "A number was given to something else: the same key stands for another thing now."
+    ),
+    FaultClass.DROPPED_OBJECT: marked(
+        "A table, a column or another part of the structure was removed."
+    ),
+    FaultClass.TRUNCATED_TABLE: marked("A table was emptied."),
+    FaultClass.SEQUENCE_BEHIND: marked(
+        "A counter of numbers stands behind the numbers already given: it will give them again."
+    ),
 }
 
 # With the particulars that localization gives for these classes.
@@ -80,7 +127,32 @@ OTHER_VALUE = marked(
 )
 
 # The same as names inside a sentence; in English too they read otherwise than in the program.
-FAULT_NAMES = (marked("as-described"), marked("missing-where"), marked("wrong-value"))
+FAULT_NAMES = (
+    marked("as-described"),
+    marked("missing-where"),
+    marked("wrong-value"),
+    marked("wrong-predicate"),
+    marked("too-narrow"),
+    marked("repeated"),
+    marked("skipped"),
+    marked("wrong-order"),
+    marked("wrong-target"),
+    marked("unlogged"),
+    marked("partial"),
+    marked("lost-update"),
+    marked("storage"),
+    marked("wrong-restore"),
+    marked("mangled-values"),
+    marked("double-encoding"),
+    marked("time-shift"),
+    marked("double-import"),
+    marked("shifted-columns"),
+    marked("wrong-merge"),
+    marked("id-reuse"),
+    marked("dropped-object"),
+    marked("truncated-table"),
+    marked("sequence-behind"),
+)
 LABEL_NAMES = (
     marked("lost-work"),
     marked("direct"),

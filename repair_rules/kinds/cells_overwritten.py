@@ -5,7 +5,7 @@ after:  product.price = 110.00       (current)
 """
 
 from repair_rules.hazards import about_amount, about_grade, about_schema, about_triggers
-from repair_rules.model import Damage, Facts, Kind, Proposal, Refusal, SetCells
+from repair_rules.model import OF_DATA, Damage, Facts, Kind, Proposal, Refusal, SetCells
 
 
 def propose(damage: Damage, facts: Facts) -> Proposal:
@@ -31,7 +31,7 @@ def propose(damage: Damage, facts: Facts) -> Proposal:
 
 KIND = Kind(
     "cells-overwritten",
-    frozenset({"missing-where", "wrong-value", "as-described"}),
+    OF_DATA,
     "cells",
     propose,
 )

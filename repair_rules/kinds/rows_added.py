@@ -5,7 +5,7 @@ after:  import_line 1, 2, 3          (current)
 """
 
 from repair_rules.hazards import about_amount, about_grade, about_schema, about_triggers
-from repair_rules.model import Damage, DeleteRows, Facts, Hazard, Kind, Proposal, Refusal
+from repair_rules.model import OF_DATA, Damage, DeleteRows, Facts, Hazard, Kind, Proposal, Refusal
 
 
 def propose(damage: Damage, facts: Facts) -> Proposal:
@@ -23,7 +23,7 @@ def propose(damage: Damage, facts: Facts) -> Proposal:
 
 KIND = Kind(
     "rows-added",
-    frozenset({"missing-where", "wrong-value", "as-described"}),
+    OF_DATA,
     "rows-added",
     propose,
 )

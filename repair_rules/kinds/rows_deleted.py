@@ -5,7 +5,7 @@ after:  orders 18                    (current)
 """
 
 from repair_rules.hazards import about_amount, about_grade, about_schema, about_triggers
-from repair_rules.model import Damage, Facts, InsertRows, Kind, Proposal, Refusal
+from repair_rules.model import OF_DATA, Damage, Facts, InsertRows, Kind, Proposal, Refusal
 
 
 def propose(damage: Damage, facts: Facts) -> Proposal:
@@ -26,7 +26,7 @@ def propose(damage: Damage, facts: Facts) -> Proposal:
 
 KIND = Kind(
     "rows-deleted",
-    frozenset({"missing-where", "wrong-value", "as-described"}),
+    OF_DATA,
     "rows-gone",
     propose,
 )
