@@ -1,14 +1,9 @@
 """Run a history on a clone of the backup and record what every step wrote."""
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
-import duckdb
-
-from diffing.model import Schema
 from recovery.model import (
     Forecast,
     History,
@@ -21,23 +16,11 @@ from recovery.model import (
 from recovery.replay import capture, clock, effects, forecast
 from recovery.replay.alignment import align
 from recovery.replay.generated import filled
-from recovery.replay.identity import Identities
+from recovery.replay.ground import SEED, Ground, clone
 from recovery.replay.session import PreparationRefused, Session
 from recovery.scratch.cluster import Cluster
 
-_SEED = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """Where histories are run. `template` is the backup, shimmed, never changed."""
-
-    cluster: Cluster
-    template: str
-    schema: Schema
-    facts: duckdb.DuckDBPyConnection
-    identities: Identities
-    workspace: Path
+__all__ = ["Ground", "Laboratory", "prepare_ground", "replay"]
 
 
 def prepare_ground(cluster: Cluster, backup: str, template: str) -> tuple[str, ...]:
@@ -57,7 +40,7 @@ def replay(
     run: str,
     *,
     shift: timedelta = timedelta(0),
-    seed: float = _SEED,
+    seed: float = SEED,
     preparation: Preparation | None = None,
     progress: Progress | None = None,
 ) -> Replay:
@@ -82,7 +65,7 @@ def _replay(
 ) -> Replay:
     database = "replay_run"
     slot = "replay_run"
-    with _clone(ground, database), ground.cluster.connect(database, role="capture") as reader:
+    with clone(ground, database), ground.cluster.connect(database, role="capture") as reader:
         capture.start(reader, slot)
         try:
             with closing(_session(ground, database, shift, seed)) as session:
@@ -124,17 +107,22 @@ class Laboratory:
     ) -> Replay | None:
         self.ground.identities.recall(self.ground.facts)
         try:
-            return _replay(self.ground, history, run, timedelta(0), _SEED, preparation, None)
+            return _replay(self.ground, history, run, timedelta(0), SEED, preparation, None)
         except PreparationRefused:
             return None
 
     def forecast(
         self, base: Replay, history: History, deviant: History, name: str
     ) -> Forecast | None:
+        return self.forecast_slowly(base, history, deviant, name)
+
+    def forecast_slowly(
+        self, base: Replay, history: History, deviant: History, name: str
+    ) -> Forecast | None:
         """By replaying all of it: the slow way that is always right."""
         self.ground.identities.recall(self.ground.facts)
         run = f"{name}~forecast"
-        replay = _replay(self.ground, deviant, run, timedelta(0), _SEED, None, None)
+        replay = _replay(self.ground, deviant, run, timedelta(0), SEED, None, None)
         forecast.lay(self.ground.facts, base.run, run, name)
         self.ground.facts.execute("DELETE FROM effect WHERE run = ?", [run])
         known = {act.id: act for act in history}
@@ -153,8 +141,8 @@ class Laboratory:
             by_act[variant.act] = (*by_act.get(variant.act, ()), variant)
         with (
             effects.Sketch(self.ground.facts, self.ground.schema, self.ground.workspace) as book,
-            _clone(self.ground, "replay_sketch"),
-            closing(_session(self.ground, "replay_sketch", timedelta(0), _SEED)) as session,
+            clone(self.ground, "replay_sketch"),
+            closing(_session(self.ground, "replay_sketch", timedelta(0), SEED)) as session,
         ):
             session.variants = by_act
             session.on_tried = book.note
@@ -174,14 +162,3 @@ def _counted(outcome: StepOutcome, tally: effects.Tally, written: dict[str, int]
         sum(seen.values()),
         outcome.complete and outcome.step not in tally.unseen and seen == written,
     )
-
-
-@contextmanager
-def _clone(ground: Ground, database: str) -> Iterator[None]:
-    if ground.cluster.exists(database):
-        ground.cluster.drop(database)
-    ground.cluster.clone(ground.template, database)
-    try:
-        yield
-    finally:
-        ground.cluster.drop(database)

@@ -1,0 +1,22 @@
+"""Which differences an act can tell: the facts that are looked at before it is left out."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Dependence:
+    """Each switch is a kind of facts without which what-ifs come out wrong. All are on in
+    `SOUND`; the others exist so that tests can see that leaving one out is noticed."""
+
+    phantoms: bool = True  # rows that a condition selects only as they are in the other world
+    old_images: bool = True  # rows that a condition selects only as they were in the base
+    triggers: bool = True  # what triggers of written tables read and write
+    constraints: bool = True  # unique values and foreign keys of other rows
+    predicates: bool = True  # columns in conditions
+    expressions: bool = True  # columns in SET, in subqueries and joins: what is written
+    failures: bool = True  # acts that failed may succeed
+    sequences: bool = True  # numbers issued by sequences that no key pins
+    writes: bool = True  # an act that writes a differing row makes it alike, or differs on
+
+
+SOUND = Dependence()
