@@ -143,7 +143,7 @@ def only_where_there(cell):
 
 def compared(found):
     case = Case(found)
-    lay_side_by_side(case.facts, target="target", faulty="faulty", fault_step=FAULT)
+    lay_side_by_side(case.facts, target="target", faulty="faulty", fault_act=FAULT)
     rows = case.facts.execute("SELECT key, b, t, f, c, by_fault FROM row").fetchall()
     assert {key: tuple(rest) for key, *rest in rows} == case.rows
     cells = case.facts.execute(

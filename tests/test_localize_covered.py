@@ -32,7 +32,7 @@ def covered(log=LOG, base=BASE, *, effects=(), divergences=(), unstable=()):
     facts.execute('CREATE TEMP TABLE unstable ("table" VARCHAR, "column" VARCHAR)')
     for column in unstable:
         facts.execute("INSERT INTO unstable VALUES ('public.a', ?)", [column])
-    lay_side_by_side(facts, target="target", faulty="faulty", fault_step="1")
+    lay_side_by_side(facts, target="target", faulty="faulty", fault_act="1")
     given = locate.Given(
         log=log, history=(), schema=SCHEMA, base=base, ledger=Ledger(()), facts=facts,
         laboratory=None, rarely=lambda *_: frozenset(), wrong_way_round=False, progress=None,

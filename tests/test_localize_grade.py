@@ -120,9 +120,9 @@ class Bench:
         others=(),
     ):
         """(key, column, label, grade, target) of everything found damaged."""
-        lay_side_by_side(self.facts, target="target", faulty="faulty", fault_step=STEP)
+        lay_side_by_side(self.facts, target="target", faulty="faulty", fault_act=STEP)
         verdicts = grading.Verdicts(
-            "F1", STEP, fault_class, "user", "target", "faulty", targets,
+            "F1", STEP, STEP, fault_class, "user", "target", "faulty", targets,
             frozenset(injective), frozenset(covered), frozenset(others),
         )  # fmt: skip
         asked = {
@@ -282,7 +282,7 @@ def test_what_another_fault_wrote_is_not_this_ones():
 def test_an_outcome_that_contradicts_everything_leaves_no_where_decided():
     bench = Bench()
     bench.cell(Cell(**TELLS))
-    lay_side_by_side(bench.facts, target="target", faulty="faulty", fault_step=STEP)
+    lay_side_by_side(bench.facts, target="target", faulty="faulty", fault_act=STEP)
     contradict(bench.facts, "target early")
     assert bench.judge() == [("1", "v", "direct", "undecided", None)]
 

@@ -3,8 +3,8 @@
 from decimal import Decimal
 
 from recovery.localize import statement
+from recovery.localize.hypotheses.wrong_value import Observation, inferred
 from recovery.localize.statement import Constant
-from recovery.localize.wrong_value import Observation, inferred
 from recovery.model import FaultClass
 from tests.test_localize_grade import FIXED, one
 from tests.test_localize_statement import SCHEMA

@@ -6,32 +6,43 @@ import pytest
 from recovery.case.facts import SCHEMA
 from recovery.localize.score import ACCEPT, Score, score
 
-CELLS = """
-CREATE TEMP TABLE cell ("table" VARCHAR, key VARCHAR, "column" VARCHAR, f VARCHAR, t VARCHAR,
-    c VARCHAR, f_row BOOLEAN, t_row BOOLEAN, c_row BOOLEAN);
-CREATE TEMP TABLE row ("table" VARCHAR, key VARCHAR, f BOOLEAN, t BOOLEAN, c BOOLEAN);
+RELATIONS = """
+CREATE TEMP TABLE forecast (name VARCHAR, "table" VARCHAR, key VARCHAR, "column" VARCHAR,
+    base VARCHAR, value VARCHAR, act VARCHAR);
+CREATE TEMP TABLE finals ("table" VARCHAR, key VARCHAR, "column" VARCHAR, start VARCHAR,
+    came BOOLEAN, there BOOLEAN, value VARCHAR, act VARCHAR, place INTEGER);
 CREATE TEMP TABLE unstable ("table" VARCHAR, "column" VARCHAR);
 CREATE TEMP TABLE clocked ("table" VARCHAR);
 """
 
 
 def scored(*cells, rows=(), unstable=(), clocked=(), bits=0.0, **said):
-    """Cells are (faulty, target, current), each in a row of its own; so are rows, as booleans."""
+    """Cells are (faulty, target, current), each in a row of its own, that the base leaves as the
+    backup has them; so are rows, as booleans."""
     facts = duckdb.connect()
     facts.execute(SCHEMA)
-    facts.execute(CELLS)
-    for number, (f, t, c, *there) in enumerate(cells):
-        facts.execute(
-            "INSERT INTO cell VALUES ('t', ?, 'v', ?, ?, ?, ?, ?, ?)",
-            [str(number), f, t, c, *(there or (True, True, True))],
-        )
+    facts.execute(RELATIONS)
+    for number, (f, t, c) in enumerate(cells):
+        facts.execute("INSERT INTO forecast VALUES ('x', 't', ?, 'v', ?, ?, '1')", [number, t, f])
+        if c != t:
+            facts.execute(
+                "INSERT INTO divergence VALUES ('t', ?, 'changed', 'v', ?, ?)", [number, t, c]
+            )
     for number, (f, t, c) in enumerate(rows, len(cells)):
-        facts.execute("INSERT INTO row VALUES ('t', ?, ?, ?, ?)", [str(number), f, t, c])
+        facts.execute(
+            "INSERT INTO forecast VALUES ('x', 't', ?, '', ?, ?, '1')",
+            [number, str(t).lower(), str(f).lower()],
+        )
+        if c != t:
+            kind = "extra" if c else "missing"
+            facts.execute(
+                "INSERT INTO divergence VALUES ('t', ?, ?, '', '{}', '{}')", [number, kind]
+            )
     for column in unstable:
         facts.execute("INSERT INTO unstable VALUES ('t', ?)", [column])
     for table in clocked:
         facts.execute("INSERT INTO clocked VALUES (?)", [table])
-    return score(facts, bits, **{"suspect": False, "rows_agree": False, **said})
+    return score(facts, "x", bits, **said)
 
 
 HIT, MISS, OTHER = ("2", "1", "2"), ("2", "1", "1"), ("2", "1", "7")
@@ -41,25 +52,55 @@ def hits(number, values=3):
     return [(f"f{n % values}", "t", f"f{n % values}") for n in range(number)]
 
 
+NOTHING = Score(0, 0, 0, 0, 0, 0, 0.0, 0.0)
+
+
 def test_counts():
     found = scored(HIT, HIT, MISS, OTHER, (None, "1", None), ("2", None, None), ("2", None, "3"))
-    assert found == Score(hits=3, misses=2, others=2, hit_rows=3, values=1, gain=12.0)
+    assert found == Score(
+        hits=3, misses=2, others=2, hit_rows=3, miss_rows=2, values=1, gain=12.0, fit=4.0
+    )
 
 
 def test_rows_count_like_cells():
     found = scored(rows=[(False, True, False), (False, True, True), (True, False, True)])
-    assert found == Score(hits=2, misses=1, others=0, hit_rows=2, values=0, gain=8.0)
+    assert found == Score(2, 1, 0, 2, 1, 0, gain=8.0, fit=4.0)
+
+
+def test_what_should_have_been_is_the_other_way_round():
+    """As they are today is then what the faulty history leaves."""
+    assert scored(HIT, HIT, MISS, meant=True) == scored(HIT, MISS, MISS, meant=False)
 
 
 def test_what_does_not_count():
-    assert scored(
-        ("1", "1", "1"),  # both histories say the same
-        ("2", "1", "2", False, True, True),  # the row is not there in one of the three
-        ("2", "1", "2", True, False, True),
-        ("2", "1", "2", True, True, False),
-        rows=[(True, True, False)],
-    ) == Score(0, 0, 0, 0, 0, 0.0)
-    assert scored(*hits(5), unstable=["v"]) == Score(0, 0, 0, 0, 0, 0.0)
+    assert scored(*hits(5), unstable=["v"]) == NOTHING
+
+
+def test_a_cell_of_a_row_that_is_gone_says_nothing():
+    facts = duckdb.connect()
+    facts.execute(SCHEMA + RELATIONS)
+    facts.execute(
+        "INSERT INTO forecast VALUES ('x', 't', '1', 'v', '1', '2', ''),"
+        " ('x', 't', '2', 'v', '1', '2', ''), ('x', 't', '3', 'v', '1', '2', ''),"
+        " ('another', 't', '4', 'v', '1', '2', '');"
+        "INSERT INTO divergence VALUES ('t', '1', 'missing', '', '{}', NULL),"
+        " ('t', '3', 'extra', '', NULL, '{\"v\":\"2\"}');"
+        # Rows 2 and 3 came in the base; only 3 is there.
+        "INSERT INTO finals VALUES ('t', '2', '', NULL, true, true, '{}', '1', 1),"
+        " ('t', '3', '', NULL, true, true, '{}', '1', 1)"
+    )
+    assert score(facts, "x", 0.0) == Score(1, 0, 0, 1, 0, 1, 4.0, 4.0)
+
+
+def test_what_the_base_changed_is_compared_with_the_backup():
+    """The base leaves 5 where the backup has 1; today it is 1: a miss of neither but an other."""
+    facts = duckdb.connect()
+    facts.execute(SCHEMA + RELATIONS)
+    facts.execute(
+        "INSERT INTO forecast VALUES ('x', 't', '1', 'v', '5', '2', '');"
+        "INSERT INTO finals VALUES ('t', '1', 'v', '1', false, false, '5', '1', 1)"
+    )
+    assert score(facts, "x", 0.0) == Score(0, 0, 1, 0, 0, 0, 0.0, 0.0)
 
 
 GATES = {
@@ -91,7 +132,7 @@ def test_a_row_whose_key_is_a_time_is_not_missed():
     """It may be there under another key."""
     rows = [(True, False, False), (True, False, True)]
     assert scored(rows=rows).misses == 1
-    assert scored(rows=rows, clocked=["t"]) == Score(1, 0, 0, 1, 0, 4.0)
+    assert scored(rows=rows, clocked=["t"]) == Score(1, 0, 0, 1, 0, 0, 4.0, 4.0)
 
 
 ACCEPTED = {

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recovery.localize.hypotheses.wrong_value import PROBES, Observation, inferred
 from recovery.localize.statement import Constant
-from recovery.localize.wrong_value import PROBES, Observation, inferred
 
 NUMBER = Constant(0, "1.10", True)
 TEXT = Constant(0, "open", False)

@@ -69,7 +69,7 @@ SELECT u."table", u.key, u."column", u.b,
        r.b AS b_row, r.t AS t_row, r.f AS f_row, r.c AS c_row,
        f.last_step AS f_step, coalesce(f.steps, []) AS f_steps,
        list_contains(coalesce(f.steps, []), $fault) AS by_fault,
-       t.last_step AS t_step
+       t.last_step AS t_step, coalesce(t.steps, []) AS t_steps
 FROM based u
 JOIN row r ON r."table" = u."table" AND r.key = u.key
 LEFT JOIN extra e ON e."table" = u."table" AND e.key = u.key AND e."column" = u."column"
@@ -105,12 +105,12 @@ WHERE a.run = $run AND a.op = 'insert' AND a."column" = '' AND b.key IS NULL
 
 
 def lay_side_by_side(
-    facts: duckdb.DuckDBPyConnection, *, target: str, faulty: str, fault_step: str
+    facts: duckdb.DuckDBPyConnection, *, target: str, faulty: str, fault_act: str
 ) -> None:
-    """Make `net`, `row` and `cell` for these two runs. `by_fault` marks what the step
-    `fault_step` wrote in the faulty run."""
+    """Make `net`, `row` and `cell` for these two runs. `by_fault` marks what the act
+    `fault_act` wrote in the faulty run."""
     facts.execute(_NET, [list({target, faulty})])
-    names = {"target": target, "faulty": faulty, "fault": fault_step}
+    names = {"target": target, "faulty": faulty, "fault": fault_act}
     facts.execute(_ROW, names)
     facts.execute(_CELL, {key: names[key] for key in ("target", "faulty", "fault")})
 

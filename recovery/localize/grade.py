@@ -14,6 +14,8 @@ from recovery.localize.cells import TOLERANCE_SECONDS
 from recovery.localize.statement import Target
 from recovery.model import Cause, FaultClass
 
+# Which rows are concerned does not hang on what undocumented work was done before the step.
+_BY_EFFECT = frozenset({FaultClass.AS_DESCRIBED, FaultClass.WRONG_VALUE})
 _EXACT_STEPS_MIN = 3  # so many steps must show their very time before the log's clock is trusted
 
 # Clock-fed values are compared leniently: the log's time is not the transaction's own.
@@ -107,7 +109,8 @@ settled AS (
             THEN 'consistent' ELSE 'stale' END AS grade)
     FROM graded g WINDOW one_row AS (PARTITION BY "table", key))
 SELECT "table", key, "column",
-       CASE WHEN by_fault AND t_step <> $step AND t IS DISTINCT FROM b THEN 'lost-work'
+       CASE WHEN by_fault AND t_step <> $act AND t IS DISTINCT FROM b THEN 'lost-work'
+            WHEN NOT by_fault AND list_contains(t_steps, $act) THEN 'omission'
             WHEN by_fault AND aimed THEN 'direct' WHEN by_fault THEN 'cascade'
             ELSE 'collateral' END,
        $fault, $step, $cause, b, CASE WHEN $described THEN f ELSE t END, c,
@@ -172,14 +175,26 @@ GROUP BY base."table", base.key
 """
 
 
+_DOUBT = """
+UPDATE damage SET grade = 'undecided', target = NULL
+WHERE fault = $fault AND grade <> 'undecided' AND rowid NOT IN (
+    SELECT d.rowid FROM damage d JOIN forecast p
+      ON p.name = $rival AND p."table" = d."table" AND p.key = d.key AND p."column" = d."column"
+    LEFT JOIN unstable u ON u."table" = d."table" AND u."column" = d."column"
+    WHERE d.fault = $fault AND $same
+      AND (d."column" = '' OR u."column" IS NOT NULL OR p.value IS NOT DISTINCT FROM d.current))
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What grading one fault needs to know. `others`: the steps of the other faults; what they
-    wrote is theirs. `covered`: tables for which the log is complete and
-    nothing contradicts that. `rare`: values that the backup's column never held."""
+    """What grading one fault needs to know. `act` wrote the damage; what `others`, the acts of
+    the other faults, wrote is theirs. `covered`: tables for which the log is complete and
+    nothing contradicts that."""
 
     fault: str
     step: str
+    act: str
     fault_class: FaultClass
     cause: Cause
     target: str
@@ -253,9 +268,10 @@ def grade(
         _CELLS,
         shared
         | {
+            "act": verdicts.act,
             "injective": sorted(verdicts.injective),
             "exact_clock": _clock_is_exact(facts),
-            "named": verdicts.fault_class is FaultClass.MISSING_WHERE,
+            "named": verdicts.fault_class not in _BY_EFFECT,
         },
     )
     facts.execute(_RESTORED, {"target": verdicts.target})
@@ -268,6 +284,12 @@ def grade(
             "others": sorted(verdicts.others),
         },
     )
+
+
+def doubt(facts: duckdb.DuckDBPyConnection, fault: str, rival: str, *, same_target: bool) -> None:
+    """An explanation that could not be excluded is the forecast `rival`. A person decides about
+    cells that it leaves as legitimate, and, when its target is another one, about all."""
+    facts.execute(_DOUBT, {"fault": fault, "rival": rival, "same": same_target})
 
 
 def _clock_is_exact(facts: duckdb.DuckDBPyConnection) -> bool:

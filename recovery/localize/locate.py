@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from diffing.model import Ledger, Schema, Status
+from recovery.deviation import Insert, deviate
 from recovery.localize import grade as grading
 from recovery.localize import told, whatif
 from recovery.localize.cells import (
@@ -22,9 +23,8 @@ from recovery.localize.cells import (
 )
 from recovery.localize.complaints import heard
 from recovery.localize.records import Faulty, find_records
-from recovery.localize.score import CREDIBLE, Score
+from recovery.localize.score import Score
 from recovery.localize.search import Found, Search, find_faults
-from recovery.messages import message
 from recovery.model import (
     AssessmentVerdict,
     Event,
@@ -95,16 +95,16 @@ def locate(given: Given) -> Located:
     faulty, target = _histories(given.history, found)
     given.laboratory.run(faulty, "faulty")
     given.laboratory.run(target, "target")
-    steps = frozenset(one.candidate.step for one in found)
+    acts = frozenset(one.candidate.act for one in found)
     faults = tuple(
         fault
         for number, one in enumerate(found, 1)
         for fault in (
-            _grade(given, one, f"F{number}", faulty, target, steps - {one.candidate.step}),
+            _grade(given, one, f"F{number}", faulty, target, acts - {one.candidate.act}),
             *_alternatives(given, one, f"F{number}"),
         )
     )
-    lay_side_by_side(facts, target="target", faulty="faulty", fault_step="")
+    lay_side_by_side(facts, target="target", faulty="faulty", fault_act="")
     contradicted = _contradicted(given)
     complaints = heard(facts, given.log, given.schema)
     kept = _kept(facts)
@@ -126,14 +126,8 @@ def locate(given: Given) -> Located:
 
 def _histories(history: History, found: Sequence[Found]) -> tuple[History, History]:
     """What happened, and what should have: every fault in, every fault out."""
-    faulty = target = history
-    for one in found:
-        act = next((act for act in one.candidate.faulty if act.id == one.candidate.step), None)
-        assert act is not None
-        faulty = tuple(act if other.id == act.id else other for other in faulty)
-        if one.candidate.fault_class is FaultClass.AS_DESCRIBED:
-            target = tuple(other for other in target if other.id != act.id)
-    return faulty, target
+    happened = deviate(history, (one for each in found for one in each.candidate.happened))
+    return happened, deviate(history, (one for each in found for one in each.candidate.meant))
 
 
 def _grade(
@@ -145,20 +139,23 @@ def _grade(
     others: frozenset[str],
 ) -> Fault:
     candidate, facts = found.candidate, given.facts
-    step = next(step for step in given.log.steps if step.id == candidate.step)
-    lay_side_by_side(facts, target="target", faulty="faulty", fault_step=candidate.step)
+    step = next((step for step in given.log.steps if step.id == candidate.step), None)
+    act = candidate.act
+    lay_side_by_side(facts, target="target", faulty="faulty", fault_act=act)
+    was, meant = _holding(faulty, target, act), _holding(target, faulty, act)
     for up in (True, False):
-        preparation = whatif.moved(candidate.step, candidate.targets, given.schema, up=up)
+        preparation = whatif.moved(act, candidate.targets, given.schema, up=up)
         way = "up" if up else "down"
-        _what_if(given, faulty, f"faulty {way}", preparation)
-        _what_if(given, _holding(target, faulty, candidate.step), f"target {way}", preparation)
-    _early(given, candidate.step, target)
-    lay_side_by_side(facts, target="target", faulty="faulty", fault_step=candidate.step)
+        _what_if(given, was, f"faulty {way}", preparation)
+        _what_if(given, meant, f"target {way}", preparation)
+    _early(given, act, meant)
+    lay_side_by_side(facts, target="target", faulty="faulty", fault_act=act)
     verdicts = grading.Verdicts(
         name,
         candidate.step,
+        act,
         candidate.fault_class,
-        "user" if step.actor else "unknown",
+        "user" if step and step.actor else "unknown",
         "target",
         "faulty",
         candidate.targets,
@@ -166,7 +163,7 @@ def _grade(
         _covered(given),
         others,
     )
-    find_records(facts, Faulty("faulty", candidate.step, candidate.targets), given.schema)
+    find_records(facts, Faulty("faulty", act, candidate.targets), given.schema)
     asked = grading.prepare(facts, verdicts)
     rare = [
         (table, column, value)
@@ -174,11 +171,11 @@ def _grade(
         for value in given.rarely(table, column, values)
     ]
     doubtful = grading.doubtful(facts, verdicts)
-    preparation = whatif.moved(
-        candidate.step, candidate.targets, given.schema, up=True, only=doubtful
-    )
-    _what_if(given, _holding(target, faulty, candidate.step), "target doubt", preparation)
+    preparation = whatif.moved(act, candidate.targets, given.schema, up=True, only=doubtful)
+    _what_if(given, meant, "target doubt", preparation)
     grading.grade(facts, verdicts, rare)
+    for rival in found.rivals:
+        grading.doubt(facts, name, rival.name, same_target=rival.candidate.meant == candidate.meant)
     return Fault(
         name,
         candidate.step,
@@ -193,23 +190,15 @@ def _grade(
 
 def _alternatives(given: Given, found: Found, name: str) -> Iterator[Fault]:
     """What would explain the same, not quite as well: listed, not dropped."""
-    for number, (candidate, judged) in enumerate(found.rivals, 1):
-        if found.score.gain - judged.gain > CREDIBLE:
-            continue
+    for number, rival in enumerate(found.rivals, 1):
+        candidate = rival.candidate
         yield Fault(
             f"{name}-{number}",
             candidate.step,
             candidate.fault_class,
             candidate.parameters,
-            _probability(given, found, judged),
-            (
-                message(
-                    "Step {step} ({fault_class}) explains {hits} cells",
-                    step=candidate.step,
-                    fault_class=str(candidate.fault_class),
-                    hits=judged.hits,
-                ),
-            ),
+            _probability(given, found, rival.score),
+            told.rivalry(rival),
             candidate.statement,
             accepted=False,
         )
@@ -217,23 +206,24 @@ def _alternatives(given: Given, found: Found, name: str) -> Iterator[Fault]:
 
 def _probability(given: Given, found: Found, judged: Score) -> float:
     """This explanation's share among those that compete, less what is left for none of them."""
-    rivals = [score.gain for _, score in found.rivals if found.score.gain - score.gain <= CREDIBLE]
-    weights = [2.0 ** (gain - found.score.gain) for gain in (found.score.gain, *rivals)]
-    share: float = 2.0 ** (judged.gain - found.score.gain) / sum(weights)
+    best = found.score.fit
+    weights = [2.0 ** (one.score.fit - best) for one in (found.trial, *found.rivals)]
+    share: float = 2.0 ** (judged.fit - best) / sum(weights)
     return round(share * (1 - _none_of_these(given, (found,))), 4)
 
 
-def _holding(target: History, faulty: History, step: str) -> History:
-    """The target history with a place before which a preparation can be made, even when the
-    step itself is not in it."""
-    if any(act.id == step for act in target):
-        return target
-    kept = {act.id for act in target}
-    return tuple(
-        replace(act, statements=(), why="left out") if act.id == step else act
-        for act in faulty
-        if act.id in kept or act.id == step
-    )
+def _holding(history: History, other: History, act: str) -> History:
+    """The history with a place before which a preparation can be made, even when the act is only
+    in the other one: what is not there does nothing, where it would be."""
+    if any(one.id == act for one in history):
+        return history
+    names = {one.id for one in history}
+    before = ""
+    for one in other:
+        if one.id == act:
+            return deviate(history, (Insert(before, replace(one, statements=(), why="left out")),))
+        before = one.id if one.id in names else before
+    return history
 
 
 def _what_if(given: Given, history: History, run: str, preparation: Preparation | None) -> None:
@@ -243,16 +233,14 @@ def _what_if(given: Given, history: History, run: str, preparation: Preparation 
     final_values(given.facts, run, known=replay is not None)
 
 
-def _early(given: Given, step: str, target: History) -> None:
-    """The target with all undocumented edits made before the step. When they could not be made
+def _early(given: Given, act: str, target: History) -> None:
+    """The target with all undocumented edits made before the act. When they could not be made
     that early nothing is known about their order, so no cell agrees."""
     run = "target early"
-    preparation = whatif.undocumented_first(given.facts, step, given.schema)
+    preparation = whatif.undocumented_first(given.facts, act, given.schema)
     if preparation is None:
         final_values(given.facts, run, of="target")
-        return
-    history = _holding(target, given.history, step)
-    if given.laboratory.run(history, run, preparation) is not None:
+    elif given.laboratory.run(target, run, preparation) is not None:
         final_values(given.facts, run)
     else:
         contradict(given.facts, run)

@@ -1,9 +1,9 @@
-"""How much of what is there a hypothesis explains, in bits. A hypothesis that predicts a change
-which is not there is worth nothing, however much else it explains.
+"""How much of what is there a hypothesis explains, in bits.
 
 Method: minimum description length. Unexplained, a changed row costs what it takes to say it; many
 such rows cost no more than one undocumented statement that changes them all. Explained by a fault,
-they cost the description of the fault (`Candidate.bits`).
+they cost the description of the fault (`Candidate.bits`). A row that the fault should have changed
+and that is as if it had not costs as much as one that it explains saves.
 """
 
 from dataclasses import dataclass
@@ -20,34 +20,69 @@ ACCEPT = 7.0  # bits a fault must save, about 100 to 1
 CREDIBLE = 7.0  # an explanation so many bits worse than the best is no longer credible
 _MISSES_SHARE = 0.05
 
-_COUNT = """
-WITH predicted AS (
-    SELECT c."table", c.key, c."column", c.f, c.t, c.c FROM cell c
-    LEFT JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
-    WHERE u."column" IS NULL AND c.t_row AND c.f_row AND c.c_row AND c.f IS DISTINCT FROM c.t
-    UNION ALL
-    SELECT "table", key, '', f::VARCHAR, t::VARCHAR, c::VARCHAR FROM row
-    WHERE f <> t AND NOT (c = t AND "table" IN (SELECT "table" FROM clocked)))
-SELECT count(*) FILTER (c IS NOT DISTINCT FROM f) AS hits,
-       count(*) FILTER (c IS NOT DISTINCT FROM t) AS misses,
-       count(*) FILTER (c IS DISTINCT FROM f AND c IS DISTINCT FROM t) AS others,
-       count(DISTINCT ("table", key)) FILTER (c IS NOT DISTINCT FROM f) AS hit_rows,
-       count(DISTINCT f) FILTER (c IS NOT DISTINCT FROM f AND "column" <> '') AS values
-FROM predicted
+# The forecast beside the current state. Nothing is said of a cell whose row is not there.
+_SEEN = """
+CREATE OR REPLACE TEMP TABLE seen AS
+WITH row AS (SELECT * FROM finals WHERE "column" = ''),
+shown AS (
+    SELECT d."table", d.key, j.key AS "column", json_extract_string(j.value, '$') AS current
+    FROM divergence d JOIN forecast p
+      ON p.name = $name AND p."table" = d."table" AND p.key = d.key AND p."column" <> '',
+    json_each(d.current) j WHERE d.kind = 'extra' AND j.key = p."column")
+SELECT p."table", p.key, p."column", p.base, p.value,
+       CASE WHEN d.key IS NOT NULL THEN d.current WHEN s.key IS NOT NULL THEN s.current
+            WHEN f.key IS NOT NULL THEN f.start ELSE p.base END AS current
+FROM forecast p
+LEFT JOIN unstable u ON u."table" = p."table" AND u."column" = p."column"
+LEFT JOIN finals f ON f."table" = p."table" AND f.key = p.key AND f."column" = p."column"
+LEFT JOIN row r ON r."table" = p."table" AND r.key = p.key
+LEFT JOIN divergence d ON d.kind = 'changed' AND d."table" = p."table" AND d.key = p.key
+     AND d."column" = p."column"
+LEFT JOIN shown s ON s."table" = p."table" AND s.key = p.key AND s."column" = p."column"
+LEFT JOIN divergence m ON m.kind = 'missing' AND m."table" = p."table" AND m.key = p.key
+WHERE p.name = $name AND p."column" <> '' AND u."column" IS NULL AND m.key IS NULL
+  AND (s.key IS NOT NULL OR NOT coalesce(r.came, false))
+UNION ALL
+SELECT p."table", p.key, '', p.base, p.value,
+       coalesce(d.kind = 'extra', NOT r.came, p.base = 'true')::VARCHAR AS current
+FROM forecast p
+LEFT JOIN row r ON r."table" = p."table" AND r.key = p.key
+LEFT JOIN divergence d ON d.kind IN ('missing', 'extra') AND d."table" = p."table"
+     AND d.key = p.key
+WHERE p.name = $name AND p."column" = ''
+  AND NOT (p."table" IN (SELECT "table" FROM clocked)
+           AND coalesce(d.kind = 'extra', NOT r.came, p.base = 'true')::VARCHAR = p.base)
 """
+
+_COUNT = """
+SELECT count(*) FILTER (current IS NOT DISTINCT FROM {faulty}),
+       count(*) FILTER (current IS NOT DISTINCT FROM {target}),
+       count(*) FILTER (current IS DISTINCT FROM value AND current IS DISTINCT FROM base),
+       count(DISTINCT ("table", key)) FILTER (current IS NOT DISTINCT FROM {faulty}),
+       count(DISTINCT ("table", key)) FILTER (current IS NOT DISTINCT FROM {target}),
+       count(DISTINCT {faulty}) FILTER (current IS NOT DISTINCT FROM {faulty} AND "column" <> '')
+FROM seen
+"""
+_COUNTS = {
+    (faulty, target): _COUNT.format(faulty=faulty, target=target)
+    for faulty, target in (("value", "base"), ("base", "value"))
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Cells on which the faulty and the target history differ, and which one the current state
-    agrees with."""
+    """Cells that a fault changes in the end, and which side the current state agrees with.
+    `gain`: bits saved against an undocumented statement that did the same. `fit`: bits saved
+    against leaving every row unexplained, by which faults are compared with each other."""
 
     hits: int
     misses: int
     others: int
     hit_rows: int
+    miss_rows: int
     values: int  # distinct values among the hits
     gain: float
+    fit: float
 
     @property
     def holds(self) -> bool:
@@ -65,19 +100,31 @@ class Score:
 
 def score(
     facts: duckdb.DuckDBPyConnection,
+    name: str,
     bits: float,
     *,
-    suspect: bool,
-    rows_agree: bool,
+    suspect: bool = False,
+    rows_agree: bool = False,
     covered: bool = False,
+    meant: bool = False,
 ) -> Score:
-    """Score the two runs that were laid side by side (`cells.lay_side_by_side`). `covered`: the
-    log says that it is complete for the tables in question, so that undocumented work is no
-    explanation."""
-    row = facts.execute(_COUNT).fetchone()
+    """Score the forecast of this name; `finals` are those of its base. `covered`: the log says
+    that it is complete for the tables in question, so that undocumented work is no
+    explanation. `meant`: the forecast is what should have been, its base is what was done."""
+    facts.execute(_SEEN, {"name": name})
+    side = ("base", "value") if meant else ("value", "base")
+    row = facts.execute(_COUNTS[side]).fetchone()
     assert row is not None
-    hits, misses, others, hit_rows, values = (int(number) for number in row)
+    hits, misses, others, hit_rows, miss_rows, values = (int(number) for number in row)
     per_row = _ROW_COVERED if covered else _ROW_TELLING if values >= 3 else _ROW_DULL
-    gain = min(_STATEMENT, per_row * hit_rows) - bits
-    gain += _SUSPECT * suspect + _ROWS_REPORTED * rows_agree
-    return Score(hits, misses, others, hit_rows, values, gain)
+    said = _SUSPECT * suspect + _ROWS_REPORTED * rows_agree - bits
+    return Score(
+        hits,
+        misses,
+        others,
+        hit_rows,
+        miss_rows,
+        values,
+        gain=min(_STATEMENT, per_row * hit_rows) + said,
+        fit=per_row * (hit_rows - miss_rows) + said,
+    )

@@ -2,35 +2,58 @@
 
 First the steps that may have deviated from the log (a lost WHERE, another constant), judged by
 the divergences they explain; then the steps that the customer suspects and that did just what the
-log says.
+log says. After each fault the rest is looked at anew, with the fault in the history.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import duckdb
 
 from diffing.model import Schema
-from recovery.localize import as_described
-from recovery.localize.candidate import Candidate
-from recovery.localize.cells import final_values, lay_side_by_side
-from recovery.localize.rivals import is_slip, last_to_write
-from recovery.localize.score import Score, score
-from recovery.localize.sketch import worth_trying
-from recovery.localize.statement import targets
-from recovery.model import FaultClass, History, Laboratory, Progress, Replay, Step, StepLog
+from recovery.deviation import deviate
+from recovery.localize.cells import lay_side_by_side
+from recovery.localize.hypotheses import as_described, missing_where, wrong_value
+from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
+from recovery.localize.rivals import last_to_write
+from recovery.localize.scene import Scene
+from recovery.localize.score import CREDIBLE, Score, score
+from recovery.model import FaultClass, Forecast, History, Laboratory, Progress, Replay, StepLog
+
+# Classes of faults in which something else was done than the log says.
+DEVIATIONS: tuple[Hypothesis, ...] = (missing_where.HYPOTHESIS, wrong_value.HYPOTHESIS)
+# Classes in which just that was done, and it was the mistake.
+MISTAKES: tuple[Hypothesis, ...] = (as_described.HYPOTHESIS,)
+BY_CLASS: dict[FaultClass, Hypothesis] = {one.fault_class: one for one in DEVIATIONS + MISTAKES}
 
 FAULTS_MAX = 3
-_ROWS_MIN = 3  # a constant is inferred from so many rows at least, unless the step is suspect
+TRIALS_MAX = 8  # candidates of one class that are tried
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A candidate, how much it explains, and the name of its forecast."""
+
+    candidate: Candidate
+    score: Score
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An accepted fault with its trial, and rivals that could not be told from it."""
+    """An accepted fault, and rivals that explain the same and could not be told from it."""
 
-    candidate: Candidate
-    score: Score
-    rivals: tuple[tuple[Candidate, Score], ...]
+    trial: Trial
+    rivals: tuple[Trial, ...]
+
+    @property
+    def candidate(self) -> Candidate:
+        return self.trial.candidate
+
+    @property
+    def score(self) -> Score:
+        return self.trial.score
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,162 +67,139 @@ class Search:
     base: Replay
     progress: Progress
 
-    def step(self, name: str) -> Step:
-        return next(step for step in self.log.steps if step.id == name)
-
 
 def find_faults(search: Search, history: History) -> tuple[Found, ...]:
     """Faults in the order in which they were found; each explains what the ones before left."""
     found: list[Found] = []
-    faulty = history
-    run = search.base.run
+    scene = Scene(search.log, history, search.base, search.schema, search.facts)
     while len(found) < FAULTS_MAX:
-        best = _best(search, faulty, run, {one.candidate.step for one in found})
+        scene.lay_out()
+        best = _best(search, scene, len(found))
         if best is None:
             break
         found.append(best)
-        faulty = best.candidate.faulty
-        run = f"fault-{len(found)}"
-        search.laboratory.run(faulty, run)
-    for step in search.log.steps:
-        if step.suspect and all(one.candidate.step != step.id for one in found):
-            described = _suspected(search, step, faulty)
-            if described is not None:
-                found.append(described)
+        scene = _with_fault(search, scene, best.candidate, len(found))
+    for trial in _mistakes(search, scene):
+        found.append(Found(trial, ()))
     return tuple(found)
 
 
-def _best(search: Search, history: History, run: str, taken: set[str]) -> Found | None:
-    tried: list[tuple[Candidate, Score]] = []
-    for candidate in _proposals(search, history, run, taken):
-        search.progress.advance()
-        replay = search.laboratory.run(candidate.faulty, "trial")
-        if replay is None:
-            continue
-        lay_side_by_side(search.facts, target=run, faulty="trial", fault_step=candidate.step)
-        step = search.step(candidate.step)
-        judged = score(
-            search.facts,
-            candidate.bits,
-            suspect=step.suspect,
-            rows_agree=_rows_agree(step, replay, search.base),
-            covered=_covered(search, candidate),
-        )
-        if judged.accepted and _told_from_later_work(search, candidate, step, replay):
-            tried.append((candidate, judged))
-    if not tried:
+def _with_fault(search: Search, scene: Scene, candidate: Candidate, number: int) -> Scene:
+    """The scene once this fault is part of what happened."""
+    history = deviate(scene.history, candidate.happened)
+    run = search.laboratory.run(history, f"fault-{number}")
+    assert run is not None
+    taken = scene.taken | {candidate.act, candidate.step}
+    return replace(scene, history=history, base=run, taken=taken)
+
+
+def _best(search: Search, scene: Scene, found: int) -> Found | None:
+    """The fault that explains the most of what is left, with what cannot be told from it."""
+    tried = [
+        trial
+        for number, candidate in enumerate(_candidates(search, scene))
+        if (trial := _try(search, scene, candidate, f"trial-{found}-{number}")) is not None
+    ]
+    tried.sort(key=lambda one: (-round(one.score.fit, 3), -one.score.hits, one.name))
+    for place, trial in enumerate(tried):
+        if trial.score.accepted and _admitted(search, scene, trial):
+            rivals = [
+                one
+                for one in tried[place + 1 :]
+                if trial.score.fit - one.score.fit <= CREDIBLE
+                and _explains_the_same(search.facts, trial, one)
+            ]
+            return Found(trial, tuple(rivals))
+    return None
+
+
+def _candidates(search: Search, scene: Scene) -> Iterator[Candidate]:
+    looks = tuple(dict.fromkeys(look for one in DEVIATIONS for look in one.ask(scene)))
+    if looks:
+        search.laboratory.sketch(scene.history, looks)
+    for hypothesis in DEVIATIONS:
+        yield from islice(hypothesis.propose(scene), TRIALS_MAX)
+
+
+def _try(search: Search, scene: Scene, candidate: Candidate, name: str) -> Trial | None:
+    """The candidate's forecast beside the current state; None when it predicts what is not
+    there."""
+    search.progress.advance()
+    deviant = deviate(scene.history, candidate.happened or candidate.meant)
+    told = search.laboratory.forecast(scene.base, scene.history, deviant, name)
+    if told is None:
         return None
-    tried.sort(key=lambda one: (-round(one[1].gain, 3), -one[1].hits, one[0].step))
-    (candidate, judged), *rest = tried
-    # Another step is no rival: it explains other cells, and has its turn.
-    rivals = tuple(one for one in rest if one[0].step == candidate.step)
-    return Found(candidate, judged, rivals)
-
-
-def _told_from_later_work(search: Search, candidate: Candidate, step: Step, replay: Replay) -> bool:
-    """A wrong value is claimed only where an undocumented second change of the same rows is ruled
-    out."""
-    if candidate.fault_class is not FaultClass.WRONG_VALUE or _covered(search, candidate):
-        return True
-    last = last_to_write(search.facts)
-    if last == "somebody":
-        return False
-    logged, executed = (value for _, value in candidate.parameters)
-    vouched = step.suspect or _rows_agree(step, replay, search.base)
-    # A change relative to the former value may as well have met rows that somebody had changed.
-    alone = last == "the step" and not candidate.injective
-    return alone or vouched or is_slip(logged, executed)
-
-
-def _covered(search: Search, candidate: Candidate) -> bool:
-    return all(search.log.covers(target.table) for target in candidate.targets)
-
-
-def _suspected(search: Search, step: Step, history: History) -> Found | None:
-    act = next(act for act in history if act.id == step.id)
-    if not act.statements:
-        return None
-    candidate = as_described.candidate(act, history, search.schema)
-    search.laboratory.run(candidate.faulty, "trial")
-    search.laboratory.run(candidate.target, "without")
-    lay_side_by_side(search.facts, target="without", faulty="trial", fault_step=step.id)
-    judged = score(search.facts, 0.0, suspect=True, rows_agree=False, covered=False)
-    return Found(candidate, judged, ()) if judged.hits > judged.misses else None
-
-
-def _proposals(search: Search, history: History, run: str, taken: set[str]) -> Iterator[Candidate]:
-    """Hypotheses for steps with unexplained divergences where they aim."""
-    final_values(search.facts, "left behind", of=run)
-    acts = []
-    doubtful = set()
-    for act in history:
-        step = search.step(act.id)
-        if step.describes == "executed" or act.id in taken:
-            continue
-        aimed = [
-            target
-            for statement in act.statements
-            for target in targets(statement, search.schema)
-            if target.op != "insert"
-        ]
-        if any(_residue(search.facts, one.table, one.columns) for one in aimed):
-            acts.append(act)
-            if _unexpected(search, step, run):
-                doubtful.add(act.id)
-    yield from worth_trying(
-        tuple(acts),
-        history,
-        search.schema,
+    step = scene.step(candidate.step)
+    judged = score(
         search.facts,
-        search.laboratory,
-        run=run,
-        wrong_values=frozenset(doubtful),
+        name,
+        candidate.bits,
+        suspect=step is not None and step.suspect,
+        rows_agree=_rows_agree(scene, candidate, told),
+        covered=scene.covered(candidate.targets),
+        meant=not candidate.happened,
     )
+    return Trial(candidate, judged, name) if judged.holds else None
 
 
-def _residue(facts: duckdb.DuckDBPyConnection, table: str, columns: frozenset[str]) -> bool:
-    """Does anything differ there that the run does not predict?"""
+def _admitted(search: Search, scene: Scene, trial: Trial) -> bool:
+    """Is there evidence enough for the fault to be claimed? Its history is replayed for that."""
+    candidate = trial.candidate
+    history = deviate(scene.history, candidate.happened)
+    run = search.laboratory.run(history, "trial")
+    if run is None:
+        return False
+    lay_side_by_side(search.facts, target=scene.base.run, faulty="trial", fault_act=candidate.act)
+    witness = Witness(
+        scene.step(candidate.step),
+        _rows_agree(scene, candidate, Forecast("trial", _rows(run))),
+        scene.covered(candidate.targets),
+        last_to_write(search.facts),
+    )
+    return BY_CLASS[candidate.fault_class].admits(scene, candidate, trial.score, witness)
+
+
+def _mistakes(search: Search, scene: Scene) -> Sequence[Trial]:
+    """Steps that did just what the log says, and should not have: people say so."""
+    scene.lay_out()
+    tried = []
+    for hypothesis in MISTAKES:
+        for number, candidate in enumerate(hypothesis.propose(scene)):
+            trial = _try_mistake(search, scene, candidate, f"{candidate.fault_class}-{number}")
+            if trial is not None:
+                tried.append(trial)
+    return tried
+
+
+def _try_mistake(search: Search, scene: Scene, candidate: Candidate, name: str) -> Trial | None:
+    deviant = deviate(scene.history, candidate.meant)
+    if search.laboratory.forecast(scene.base, scene.history, deviant, name) is None:
+        return None
+    judged = score(search.facts, name, candidate.bits, suspect=True, meant=True)
+    return Trial(candidate, judged, name) if judged.hits > judged.misses else None
+
+
+def _explains_the_same(facts: duckdb.DuckDBPyConnection, one: Trial, other: Trial) -> bool:
+    """Do both forecasts change a cell to the same value?"""
     row = facts.execute(
-        """SELECT count(*) FROM divergence d
-        LEFT JOIN outcome f
-          ON f.run = 'left behind'
-         AND (f."table", f.key, f."column") = (d."table", d.key, d."column")
-        WHERE d."table" = ?
-          AND (d.kind = 'missing' AND len(?::VARCHAR[]) = 0
-               OR d.kind = 'changed' AND list_contains(?::VARCHAR[], d."column")
-                  AND (f.key IS NULL OR f.value IS DISTINCT FROM d.current))""",
-        [table, sorted(columns), sorted(columns)],
+        """SELECT count(*) FROM forecast a JOIN forecast b
+          ON a."table" = b."table" AND a.key = b.key AND a."column" = b."column"
+         AND a.value IS NOT DISTINCT FROM b.value
+        WHERE a.name = ? AND b.name = ?""",
+        [one.name, other.name],
     ).fetchone()
     assert row is not None
     return int(row[0]) > 0
 
 
-def _unexpected(search: Search, step: Step, run: str) -> bool:
-    """Most of the cells that this step wrote last hold something else than it should have left."""
-    row = search.facts.execute(
-        """WITH last AS (
-            SELECT "table", key, "column", last(new ORDER BY ordinal) AS value,
-                   last(step ORDER BY ordinal) AS step
-            FROM effect WHERE run = ? AND "column" <> '' AND op = 'update' GROUP BY ALL)
-        SELECT count(*) FILTER (d.key IS NOT NULL AND d.current IS DISTINCT FROM l.value), count(*)
-        FROM last l
-        LEFT JOIN unstable u ON u."table" = l."table" AND u."column" = l."column"
-        LEFT JOIN divergence d ON d.kind = 'changed' AND d."table" = l."table" AND d.key = l.key
-             AND d."column" = l."column"
-        WHERE l.step = ? AND u."column" IS NULL""",
-        [run, step.id],
-    ).fetchone()
-    assert row is not None
-    unexpected, written = int(row[0]), int(row[1])
-    enough = 1 if step.suspect or search.log.complete else _ROWS_MIN
-    return unexpected * 2 >= written and unexpected >= enough
-
-
-def _rows_agree(step: Step, faulty: Replay, base: Replay) -> bool:
+def _rows_agree(scene: Scene, candidate: Candidate, told: Forecast) -> bool:
     """The client program reported the number of rows that the fault touches, and not the
     number that the log's own statement touches."""
+    step = scene.step(candidate.step)
+    rows = dict(told.rows).get(candidate.act)
+    logged = dict(_rows(scene.base)).get(candidate.step)
+    return step is not None and step.rows is not None and rows == step.rows != logged
 
-    def rows(replay: Replay) -> int | None:
-        return next((one.rows for one in replay.outcomes if one.step == step.id), None)
 
-    return step.rows is not None and rows(faulty) == step.rows != rows(base)
+def _rows(run: Replay) -> tuple[tuple[str, int], ...]:
+    return tuple((one.step, one.rows) for one in run.outcomes if one.rows is not None)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import duckdb
 
-from recovery.localize.search import Found
+from recovery.localize.search import BY_CLASS, Found, Trial
 from recovery.messages import message
 from recovery.model import Alternative, Fault, FaultClass, Outcome, Question, Replay, StepLog
 
@@ -14,36 +14,7 @@ from recovery.model import Alternative, Fault, FaultClass, Outcome, Question, Re
 def evidence(found: Found) -> tuple[str, ...]:
     """What a person can check by hand."""
     judged, candidate = found.score, found.candidate
-    sentences = []
-    match candidate.fault_class:
-        case FaultClass.MISSING_WHERE:
-            sentences.append(
-                message(
-                    "Step {step} without its condition explains {hits} cells; they do not"
-                    " follow from the step as it was written down",
-                    step=candidate.step,
-                    hits=judged.hits,
-                )
-            )
-        case FaultClass.WRONG_VALUE:
-            logged, executed = (value for _, value in candidate.parameters)
-            sentences.append(
-                message(
-                    "Step {step} with {executed} in the place of {logged} explains {hits} cells",
-                    step=candidate.step,
-                    executed=executed,
-                    logged=logged,
-                    hits=judged.hits,
-                )
-            )
-        case FaultClass.AS_DESCRIBED:
-            sentences.append(
-                message(
-                    "Step {step} is suspected, and {hits} cells are today as it left them",
-                    step=candidate.step,
-                    hits=judged.hits,
-                )
-            )
+    sentences = [BY_CLASS[candidate.fault_class].told(candidate, judged)]
     if judged.misses:
         sentences.append(
             message(
@@ -57,6 +28,25 @@ def evidence(found: Found) -> tuple[str, ...]:
             )
         )
     return tuple(sentences)
+
+
+def rivalry(rival: Trial) -> tuple[str, ...]:
+    """How much an explanation that could not be excluded explains."""
+    candidate = rival.candidate
+    return (
+        message(
+            "Step {step} ({fault_class}) explains {hits} cells",
+            step=candidate.step,
+            fault_class=str(candidate.fault_class),
+            hits=rival.score.hits,
+        )
+        if candidate.step
+        else message(
+            "No step, but {fault_class} explains {hits} cells",
+            fault_class=str(candidate.fault_class),
+            hits=rival.score.hits,
+        ),
+    )
 
 
 def questions(facts: duckdb.DuckDBPyConnection, faults: Sequence[Fault]) -> tuple[Question, ...]:

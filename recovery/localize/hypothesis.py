@@ -1,0 +1,70 @@
+"""A hypothesis: which step went wrong and how. Each class of faults is a module of
+`recovery/localize/hypotheses` with a `HYPOTHESIS`; the search asks them all the same questions.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from recovery.deviation import Deviations
+from recovery.localize.scene import Scene
+from recovery.localize.score import Score
+from recovery.localize.statement import Target
+from recovery.model import FaultClass, Step, Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One supposition. `happened`, laid over the log, is what was done; `meant` is what should
+    have been done (nothing: the log as it stands). `bits` is the price of believing it before
+    looking at the data: the shorter the description, the likelier."""
+
+    fault_class: FaultClass
+    step: str  # of the log; '' when no step says it
+    act: str  # of what was done: its writes are the fault's (for what was not done: the step)
+    parameters: tuple[tuple[str, str], ...]
+    statement: str  # what was really executed, for people; '' when there is none
+    happened: Deviations
+    meant: Deviations
+    bits: float
+    targets: tuple[Target, ...]
+    injective: frozenset[str] = frozenset()  # columns the faulty statement maps one to one
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """What speaks for a candidate besides the cells it explains. `last_writer`: who wrote the
+    rows of the faulty act last, by touched-at columns."""
+
+    step: Step | None
+    rows_agree: bool  # the client program reported just the rows that the fault touches
+    covered: bool  # the log says that it is complete for all tables in question
+    last_writer: Literal["the step", "somebody", "unknown"]
+
+    @property
+    def vouched(self) -> bool:
+        """People say so: the customer suspects the step, or the reported rows agree."""
+        return self.rows_agree or (self.step is not None and self.step.suspect)
+
+
+def nothing_to_ask(scene: Scene) -> Iterator[Variant]:
+    return iter(())
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A class of faults.
+
+    ask      looks to be taken while the history is replayed once (at each act, before it runs);
+             the answers are the relation `sketch`
+    propose  candidates, the likeliest first; only the first few are tried
+    admits   whether the evidence is enough, when the log may lack legitimate work that explains
+             the same (the cells are explained, that was tested before)
+    told     one sentence (a message) that a person can check
+    """
+
+    fault_class: FaultClass
+    propose: Callable[[Scene], Iterator[Candidate]]
+    told: Callable[[Candidate, Score], str]
+    ask: Callable[[Scene], Iterator[Variant]] = nothing_to_ask
+    admits: Callable[[Scene, Candidate, Score, Witness], bool] = lambda *_: True
