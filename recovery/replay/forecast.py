@@ -22,7 +22,8 @@ WITH net AS (
            last(new ORDER BY ordinal) AS final,
            first(op ORDER BY ordinal) AS first_op, last(op ORDER BY ordinal) AS last_op,
            last(step ORDER BY ordinal) AS act
-    FROM effect WHERE run IN ($base, $deviant) GROUP BY run, "table", key, "column"),
+    FROM effect WHERE run IN ($base, $deviant) AND NOT starts_with(key, '{"#row":')
+    GROUP BY run, "table", key, "column"),
 side AS (
     SELECT "table", key, "column", b.key IS NOT NULL AS in_base, d.key IS NOT NULL AS in_deviant,
            coalesce(b.first_op, d.first_op) = 'insert' AS came,
@@ -43,6 +44,26 @@ UNION ALL
 SELECT $name, "table", key, '', base::VARCHAR, value::VARCHAR, act FROM there WHERE base <> value
 """
 
+# Equal rows without a key are told apart by a number alone, and the same number may be that of a
+# row that went in one run and of one more that came in the other: they are counted.
+_FILL_KEYLESS = """
+INSERT INTO forecast
+WITH net AS (
+    SELECT run, "table", json_extract_string(key, '$."#row"') AS row,
+           sum(CASE op WHEN 'insert' THEN 1 ELSE -1 END)::BIGINT AS come,
+           last(step ORDER BY ordinal) AS act
+    FROM effect WHERE run IN ($base, $deviant) AND starts_with(key, '{"#row":') AND "column" = ''
+    GROUP BY ALL),
+side AS (
+    SELECT "table", row, coalesce(d.come, 0) - coalesce(b.come, 0) AS more,
+           coalesce(d.act, b.act) AS act
+    FROM (FROM net WHERE run = $base) b
+    FULL JOIN (FROM net WHERE run = $deviant) d USING ("table", row))
+SELECT $name, "table", '{"#row":"' || row || '","#n":"' || unnest(range(1, abs(more) + 1)) || '"}',
+       '', (more < 0)::VARCHAR, (more > 0)::VARCHAR, act
+FROM side WHERE more <> 0
+"""
+
 
 def clear(facts: duckdb.DuckDBPyConnection, name: str) -> None:
     """Make the relation where it is not there yet, without rows of this name."""
@@ -53,4 +74,5 @@ def clear(facts: duckdb.DuckDBPyConnection, name: str) -> None:
 def lay(facts: duckdb.DuckDBPyConnection, base: str, deviant: str, name: str) -> None:
     """Fill `forecast` under `name` with what the run `deviant` leaves and `base` does not."""
     clear(facts, name)
-    facts.execute(_FILL, {"base": base, "deviant": deviant, "name": name})
+    for fill in (_FILL, _FILL_KEYLESS):
+        facts.execute(fill, {"base": base, "deviant": deviant, "name": name})
