@@ -181,10 +181,11 @@ class Preparation:
 class StepOutcome:
     step: str
     outcome: Outcome
-    why: str = ""  # SQLSTATE and message, or the reason it was not replayed
+    why: str = ""  # SQLSTATE and message, or why it was not replayed, or not captured whole
     rows: int | None = None  # what the server reported for the step's statements
     effects: int = 0  # row images captured
     complete: bool = True  # captured counts agree with the server's own
+    altered: bool = False  # it changed definitions or replaced files: what-if stops there
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ class Replay:
 
     run: str
     outcomes: tuple[StepOutcome, ...]
-    blind: frozenset[str] = frozenset()  # tables truncated in the run: rows not captured
+    blind: frozenset[str] = frozenset()  # tables some of whose rows were not captured
 
 
 @dataclass(frozen=True, slots=True)

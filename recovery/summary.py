@@ -128,7 +128,7 @@ def replayed(bench: Bench) -> Result:
     rows = tuple(
         (one.step, str(one.outcome), one.why)
         for one in replay.outcomes
-        if one.outcome is not Outcome.DONE
+        if one.outcome is not Outcome.DONE or one.why
     )
     incomplete = [one.step for one in replay.outcomes if not one.complete]
     told = [
@@ -289,6 +289,7 @@ def replay_json(replay: Replay) -> Mapping[str, Json]:
                 "rows": one.rows,
                 "effects": one.effects,
                 "complete": one.complete,
+                "altered": one.altered,
             }
             for one in replay.outcomes
         ],
@@ -304,6 +305,7 @@ def read_replay(document: Reader) -> Replay:
             None if one.value.get("rows") is None else one.whole("rows"),
             one.whole("effects"),
             one.flag("complete"),
+            one.flag("altered"),
         )
         for one in document.many("outcomes")
     )

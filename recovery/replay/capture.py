@@ -5,6 +5,7 @@ Message layout: PostgreSQL documentation, "Logical Replication Message Formats" 
 Tables have REPLICA IDENTITY FULL, so that every update and delete carries the whole old row.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -43,11 +44,28 @@ class Truncated:
 
 
 @dataclass(frozen=True, slots=True)
-class Altered:
-    """A step changed the definition of something: what that did to rows is not decoded."""
+class Withheld:
+    """From here to `Settled`, row images of this table tell nothing: what happened to its rows
+    comes as `Told`."""
+
+    table: str
 
 
-Change = Marker | Image | Truncated | Altered
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A row that is another than before the batch: as in an image, whole, in column order."""
+
+    table: str
+    old: dict[str, str | None] | None
+    new: dict[str, str | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Images tell again."""
+
+
+Change = Marker | Image | Truncated | Withheld | Told | Settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +74,14 @@ class _Relation:
     columns: tuple[str, ...]
 
 
-# Runs as whoever changes a definition; nobody but the keeper may replace it. Tables that a step
-# makes are captured whole too, else the server would refuse to update them.
+# Runs as whoever changes a definition; nobody but the keeper may replace it. Changes are counted by
+# a sequence, because that is what no rollback and no RESET takes back. Tables that a step makes are
+# captured whole too, else the server would refuse to update them.
 _WATCH = """
 CREATE SCHEMA dbmend_watch;
+CREATE SEQUENCE dbmend_watch.alterations;
+GRANT USAGE ON SCHEMA dbmend_watch TO PUBLIC;
+GRANT USAGE, SELECT ON SEQUENCE dbmend_watch.alterations TO PUBLIC;
 CREATE FUNCTION dbmend_watch.altered() RETURNS event_trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE one record;
@@ -67,7 +89,7 @@ BEGIN
   FOR one IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
     CONTINUE WHEN one.schema_name = 'pg_temp' OR one.command_tag IN
       ('CREATE INDEX', 'ALTER INDEX', 'COMMENT', 'GRANT', 'REVOKE', 'ALTER DEFAULT PRIVILEGES');
-    PERFORM pg_logical_emit_message(true, 'altered', ''::text);
+    PERFORM nextval('dbmend_watch.alterations');
     IF one.command_tag IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO')
        AND one.object_type = 'table' THEN
       EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', one.objid::regclass);
@@ -77,7 +99,7 @@ END $body$;
 CREATE FUNCTION dbmend_watch.dropped() RETURNS event_trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
-  PERFORM pg_logical_emit_message(true, 'altered', ''::text) FROM (
+  PERFORM nextval('dbmend_watch.alterations') FROM (
     SELECT FROM pg_event_trigger_dropped_objects()
     WHERE NOT is_temporary AND object_type <> 'index' LIMIT 1) AS one;
 END $body$;
@@ -161,14 +183,23 @@ def _decode(data: bytes, relations: dict[int, _Relation]) -> Change | None:
             reader.skip(9)
             prefix = reader.string()
             content = reader.take(reader.integer(4)).decode()
-            match prefix:
-                case "step":
-                    return Marker(content)
-                case "altered":
-                    return Altered()
-                case _:
-                    return None
+            return _message(prefix, content)
         case _:  # begin, commit, origin, type: nothing that a replay needs
+            return None
+
+
+def _message(prefix: str, content: str) -> Change | None:
+    match prefix:
+        case "step":
+            return Marker(content)
+        case "withheld":
+            return Withheld(content)
+        case "told":
+            told = json.loads(content)
+            return Told(told["table"], told["old"], told["new"])
+        case "settled":
+            return Settled()
+        case _:
             return None
 
 

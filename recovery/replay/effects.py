@@ -14,7 +14,7 @@ import duckdb
 
 from diffing.model import Schema, Table
 from recovery.model import Variant
-from recovery.replay.capture import Altered, Change, Image, Marker, Truncated
+from recovery.replay.capture import Change, Image, Marker, Settled, Told, Truncated, Withheld
 
 Row = Mapping[str, str | None]
 _FIRST = ',"#n":"1"}'
@@ -40,13 +40,17 @@ INSERT INTO sketch SELECT * FROM read_csv(?, header = false, auto_detect = false
 
 
 class Tally:
-    """Per step and table: row images captured. Steps that did what capture cannot see whole, and
-    the tables whose rows it missed."""
+    """Per step and table: row images captured, and tables whose rows capture has missed; per
+    step, how many rows were told in the place of images."""
 
     def __init__(self) -> None:
         self.images: dict[str, dict[str, int]] = {}
-        self.unseen: set[str] = set()
-        self.blind: set[str] = set()
+        self.told: dict[str, int] = {}
+        self.missed: dict[str, set[str]] = {}
+
+    @property
+    def blind(self) -> set[str]:
+        return {table for tables in self.missed.values() for table in tables}
 
 
 def store(
@@ -128,36 +132,53 @@ def _lines(changes: Iterable[Change], run: str, schema: Schema, tally: Tally) ->
     step = ""
     ordinal = 0
     tables = {table.name: table for table in schema.tables}
-    columns = {table.name: {column.name for column in table.columns} for table in schema.tables}
     copies = _Copies()
+    withheld: set[str] = set()
     for change in changes:
         match change:
             case Marker(name):
                 step = name
-            case Altered():
-                tally.unseen.add(step)
+                withheld = set()
+            case Withheld(name):
+                withheld.add(name)
+            case Settled():
+                withheld = set()
             case Truncated(names):
-                tally.unseen.add(step)
-                tally.blind.update(name for name in names if name in tables)
-            case Image() as image:
+                lost = {name for name in names if name in tables} - withheld
+                if lost:
+                    tally.missed.setdefault(step, set()).update(lost)
+            case Told(name, old, new):
+                tally.told[step] = tally.told.get(step, 0) + 1
+                told = Image("update", name, old, new)
+                for cell in _cells(told, tables[name], copies):
+                    ordinal += 1
+                    yield _effect(run, step, ordinal, name, cell)
+            case Image() as image if image.table not in withheld:
                 counted = tally.images.setdefault(step, {})
                 counted[image.table] = counted.get(image.table, 0) + 1
                 table = tables.get(image.table)
                 if table is None:  # made by the step itself: no row of the backup is concerned
                     continue
-                if (
-                    not image.whole
-                    or not columns[table.name] <= (image.new or image.old or {}).keys()
-                ):
-                    tally.unseen.add(step)
-                    tally.blind.add(table.name)
+                if not image.whole or not _knows(image, table):
+                    tally.missed.setdefault(step, set()).add(table.name)
                     continue
-                for key, op, column, old, new in _cells(image, table, copies):
+                for cell in _cells(image, table, copies):
                     ordinal += 1
-                    yield _line(run, step, str(ordinal), table.name, key, op, column, old, new)
+                    yield _effect(run, step, ordinal, table.name, cell)
 
 
 Cell = tuple[str, str, str, str | None, str | None]
+
+
+def _knows(image: Image, table: Table) -> bool:
+    """Are all columns of the backup in it?"""
+    shown = (image.new or image.old or {}).keys()
+    return all(column.name in shown for column in table.columns)
+
+
+def _effect(run: str, step: str, ordinal: int, table: str, cell: Cell) -> str:
+    key, op, column, old, new = cell
+    return _line(run, step, str(ordinal), table, key, op, column, old, new)
 
 
 class _Copies:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -16,7 +16,8 @@ SEED = 0.5  # chance of every run that is not there to move it
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Where histories are run. `template` is the backup, shimmed, never changed."""
+    """Where histories are run. `template` is the backup, shimmed, never changed. `suspects`:
+    per step the tables whose row images did not add up in a run; later runs tell them whole."""
 
     cluster: Cluster
     template: str
@@ -24,6 +25,7 @@ class Ground:
     facts: duckdb.DuckDBPyConnection
     identities: Identities
     workspace: Path
+    suspects: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
 @contextmanager

@@ -7,13 +7,13 @@ state (marked as undocumented) and is tried again.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 from psycopg import Connection, sql
 
-from diffing.model import Schema, Table, parts
+from diffing.model import Schema, parts
 from recovery.model import Act, Outcome, Preparation, StepOutcome, Variant
 from recovery.replay import clock
 from recovery.replay.borrow import Borrower
@@ -24,8 +24,20 @@ from recovery.replay.identity import (
     set_positions,
     still_there,
 )
-from recovery.replay.transactions import Batch, batches, control, creates, first_words
+from recovery.replay.looks import moved, read_looks, readable
+from recovery.replay.transactions import (
+    Batch,
+    batches,
+    control,
+    creates,
+    first_words,
+    keeps_rows,
+    opens,
+)
+from recovery.replay.trial import Account, IdsFound, Refused, Trial, Unheard
+from recovery.replay.variants import in_utc
 from recovery.replay.watch import Watch
+from recovery.replay.whole import WholeTables
 from recovery.scratch.cluster import Cluster, about_the_server, server_trouble
 
 PREPARATION = "~preparation"  # the marker of what a what-if changes before a step
@@ -41,51 +53,9 @@ class PreparationRefused(Exception):
     """A constraint does not allow what a what-if wanted to change."""
 
 
-class _IdsFound(Exception):
-    """Rolls the step back, so that it is run again with the ids it issued then."""
-
-    def __init__(self, last: Mapping[str, int]) -> None:
-        super().__init__()
-        self.last = last
-
-
-class _Refused(Exception):
-    """The server refused a statement, for the reason that is the message."""
-
-
-@dataclass(slots=True)
-class _Account:
-    """What a step did so far."""
-
-    rows: int = 0
-    written: dict[str, int] = field(default_factory=dict)
-    complete: bool = True
-
-    def told(self, act: Act, outcome: Outcome, why: str = "") -> StepOutcome:
-        written = sum(self.written.values())
-        return StepOutcome(act.id, outcome, why, self.rows, written, self.complete)
-
-
-@dataclass(slots=True)
-class _Trial:
-    """One batch of an act being tried. `start` is where the sequences stood, `last` where they
-    are set to instead, when that is known."""
-
-    act: Act
-    name: str
-    batch: Batch
-    start: dict[str, int]
-    last: Mapping[str, int] | None
-    rounds: int = 0
-    settled: bool = False
-
-    @property
-    def begun(self) -> dict[str, int]:
-        return self.start | dict(self.last or {})
-
-
 class Session:
-    """`written` is per step what the server itself counted, by table."""
+    """`written` is per step what the server itself counted, by table; `suspects` per step the
+    tables whose rows are to be told whole. Without a `folder` to work in none is told whole."""
 
     def __init__(
         self,
@@ -96,6 +66,8 @@ class Session:
         *,
         shift: timedelta = timedelta(0),
         seed: float = 0.5,
+        folder: Path | None = None,
+        suspects: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
         self.schema = schema
         self.identities = identities
@@ -104,7 +76,9 @@ class Session:
         self.variants: Mapping[str, tuple[Variant, ...]] = {}
         self.on_tried: OnTried | None = None
         self.written: dict[str, dict[str, int]] = {}
+        self.suspects = suspects or {}
         self._now = clock.NEVER
+        self._folder = folder
         self._cluster = cluster
         self._database = database
         self._feeds = identities.feeds
@@ -118,6 +92,10 @@ class Session:
         self._creating = clock.search_path(self._connection, creating=True)
         self._at: dict[str, int] | None = None  # where the sequences stand, while that is known
         self._watch = Watch(self._connection)
+        self._looks = read_looks(self._connection)
+        self._whole = (
+            WholeTables(self._connection, self.schema, self._folder) if self._folder else None
+        )
         asked = self._connection.execute(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable)"
         ).fetchone()
@@ -129,8 +107,8 @@ class Session:
 
     @property
     def rewritten(self) -> frozenset[str]:
-        """Tables whose rows were replaced (TRUNCATE, a rewriting ALTER TABLE)."""
-        return frozenset(self._rewritten | self._watch.rewritten)
+        """Tables whose rows were replaced (TRUNCATE, a rewriting ALTER TABLE) and not told."""
+        return frozenset(self._rewritten)
 
     def prepare(self, preparation: Preparation, act: Act) -> None:
         """Make it, at the time of the act that follows. Raises PreparationRefused."""
@@ -167,16 +145,13 @@ class Session:
         clock.set_clock(self._connection, self._now, self._path)
         if self.variants.get(act.id):
             self._try_variants(act)
-        account = _Account()
+        account = Account()
         self.written[act.id] = account.written
         try:
             for number, batch in enumerate(batches(act)):
                 self._batch(act, number, batch, account)
-        except _Refused as refused:
+        except Refused as refused:
             return account.told(act, Outcome.FAILED, str(refused))
-        finally:
-            if not account.complete:
-                self._watch.look()
         return account.told(act, Outcome.DONE)
 
     def _mark(self, step: str) -> None:
@@ -187,33 +162,49 @@ class Session:
 
     # --- one transaction of a step ----------------------------------------------------------------
 
-    def _batch(self, act: Act, number: int, batch: Batch, account: _Account) -> None:
-        """Raises _Refused; then nothing of the batch is left."""
+    def _batch(self, act: Act, number: int, batch: Batch, account: Account) -> None:
+        """Raises Refused; then nothing of the batch is left."""
         name = f"{act.id}/{number}" if number else act.id
         known = self.identities.issued.get((name, "\n".join(batch.statements)))
-        trial = _Trial(act, name, batch, self._positions(), known)
+        trial = Trial(act, name, batch, self._feeds, self._positions(), known)
         begin: Mapping[str, int] = known or {}
-        while True:
-            self._set_positions(begin)
-            clock.set_chance(self._connection, name, self.seed, mark=act.id)
-            try:
-                self._attempt(trial, account)
-                break
-            except _IdsFound as found:
-                trial.last = {**(trial.last or {}), **found.last}
-                trial.rounds += 1
-            except psycopg.Error as error:
-                self._recover(error)
-                self._amend(trial, error)
-            begin = trial.begun
+        try:
+            if self._whole is not None and batch.wrapped and batch.kept:
+                self._keep(self.suspects.get(act.id, frozenset()))
+            while True:
+                self._set_positions(begin)
+                clock.set_chance(self._connection, name, self.seed, mark=act.id)
+                try:
+                    self._attempt(trial, account)
+                    break
+                except IdsFound as found:
+                    trial.last = {**(trial.last or {}), **found.last}
+                    trial.rounds += 1
+                except Unheard as unheard:
+                    self._feeds = trial.feeds
+                    self._keep(unheard.tables)
+                except psycopg.Error as error:
+                    self._feeds = trial.feeds
+                    self._recover(error)
+                    self._amend(trial, error)
+                begin = trial.begun
+        finally:
+            if self._whole is not None:
+                self._whole.forget()
         if trial.last is not None:
             # Numbers are never issued twice, wherever this step's were found.
             now = self._positions()
             behind = {label: n for label, n in trial.start.items() if now.get(label, n) < n}
             self._set_positions(behind)
 
-    def _amend(self, trial: "_Trial", error: psycopg.Error) -> None:
-        """Make the next attempt one that may succeed. Raises _Refused when there is none."""
+    def _keep(self, tables: frozenset[str]) -> None:
+        """The rows of these tables, as they are before the batch."""
+        if self._whole is not None and tables:
+            with server_trouble(self._cluster):
+                self._whole.keep(tables & readable(self._looks, self.schema))
+
+    def _amend(self, trial: Trial, error: psycopg.Error) -> None:
+        """Make the next attempt one that may succeed. Raises Refused when there is none."""
         if self._borrower.borrow(error):
             return
         alone = trial.batch.wrapped and len(trial.batch.statements) == 1
@@ -231,44 +222,79 @@ class Session:
             trial.last, trial.settled = None, True
         else:
             self._set_positions(trial.start)
-            raise _Refused(_why(error)) from error
+            raise Refused(_why(error)) from error
 
-    def _attempt(self, trial: "_Trial", account: _Account) -> None:
+    def _attempt(self, trial: Trial, account: Account) -> None:
         batch = trial.batch
         self._at = None
         if not batch.wrapped:
             account.complete = False
-            account.rows += self._execute(batch.statements[0])
+            try:
+                account.rows += self._execute(batch.statements[0])
+            finally:
+                if not self._connection.closed:
+                    self._look(account, same_rows=keeps_rows(batch.statements[0]))
             return
         rows = 0
-        untouched = True
+        altered = False
         written: dict[str, int] = {}
         now = None
         with self._connection.transaction(force_rollback=not batch.kept):
+            lead = int(opens(batch.statements[0]))
+            for statement in batch.statements[:lead]:
+                self._execute(statement)
             self._watch.begin()
-            for statement in batch.statements:
+            if self._whole is not None:
+                self._whole.withhold()
+            for statement in batch.statements[lead:]:
                 rows += self._execute(statement)
                 self._watch.note(statement)
             if self._deferrable:
                 # What waits for the COMMIT is written now, while it can still be counted.
                 self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             if batch.kept:
-                written, untouched = self._watch.end()
-                if not untouched:
+                written, altered = self._watch.end()
+                if altered:
+                    self._hear()
                     self._feeds = still_there(self._connection, self._feeds)
                 now = positions(self._connection, self._feeds)
                 self._match_ids(trial, now)
+                if self._whole is not None:
+                    for table in self._whole.tell():
+                        written.pop(table, None)
         self._at = now
         account.rows += rows
-        account.complete &= untouched
+        account.altered |= altered
+        if altered or (self._whole is not None and self._whole.untold):
+            self._look(account)
         for table, count in written.items():
             account.written[table] = account.written.get(table, 0) + count
+
+    def _hear(self) -> None:
+        """Definitions or files have changed: tables that look otherwise have to be told whole."""
+        found = moved(self._looks, read_looks(self._connection), self.schema)
+        if self._whole is not None and not found.readable <= self._whole.tried:
+            raise Unheard(found.readable)
+
+    def _look(self, account: Account, *, same_rows: bool = False) -> None:
+        """Something beside rows may have changed for good: what of it was not told?"""
+        now = read_looks(self._connection)
+        account.altered |= now != self._looks
+        found = moved(self._looks, now, self.schema)
+        untold = frozenset() if same_rows else found.readable
+        if self._whole is not None:
+            untold = (untold - self._whole.kept) | self._whole.untold
+        self._looks = now
+        self._rewritten |= untold | found.gone.keys()
+        account.reasons += sorted(found.gone.values())
+        account.reasons += [f"the rows of {name} were replaced unseen" for name in sorted(untold)]
+        account.complete &= not untold and not found.gone
 
     def _execute(self, statement: str) -> int:
         """Rows that the server says it wrote."""
         words = first_words(statement, most=1000 if _COPY.match(statement) else 1)
         if words[:1] == ["copy"] and "stdin" in words:
-            raise _Refused("its data is not in the log: COPY FROM STDIN")
+            raise Refused("its data is not in the log: COPY FROM STDIN")
         if words[:1] == ["copy"] and "stdout" in words:
             with self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
                 for _ in copy:
@@ -292,7 +318,7 @@ class Session:
             (new, old),
         )
 
-    def _match_ids(self, trial: "_Trial", now: Mapping[str, int]) -> None:
+    def _match_ids(self, trial: Trial, now: Mapping[str, int]) -> None:
         name = (trial.name, "\n".join(trial.batch.statements))
         if name in self.identities.issued:
             return
@@ -315,7 +341,7 @@ class Session:
             and trial.rounds < _ROUNDS_MAX
             and any(last[label] != begun[label] for label in last)
         ):
-            raise _IdsFound(last)
+            raise IdsFound(last)
         self.identities.issued[name] = {label: begun[label] for label in last}
         for feed in moved:
             self.identities.take(feed, trial.act.id, made[feed.label])
@@ -343,8 +369,10 @@ class Session:
             if about_the_server(error):
                 raise error
         if self._connection.closed:
-            self._rewritten |= self._watch.rewritten
+            known = self._looks
             self._open()
+            found = moved(known, self._looks, self.schema)
+            self._rewritten |= found.readable | found.gone.keys()
 
     # --- variants ---------------------------------------------------------------------------------
 
@@ -360,39 +388,12 @@ class Session:
                         if control(statement) is None:
                             self._execute(statement)
                     tried = self._connection.execute(clock.pin(variant.statement).encode())
-                    rows = self._in_utc(variant, tried.fetchall())
+                    table = self.schema.table(variant.table)
+                    rows = in_utc(self._connection, table, variant, tried.fetchall())
                 self.on_tried(variant, rows)
             except psycopg.Error as error:
                 self._recover(error)
             self._set_positions(start)
-
-    def _in_utc(
-        self, variant: Variant, rows: Sequence[tuple[object, ...]]
-    ) -> Sequence[tuple[object, ...]]:
-        """Moments were printed in the zone of the step; everywhere else they are in UTC."""
-        table = self.schema.table(variant.table)
-        names = (*table.key.columns, *variant.columns)
-        zoned = [place for place, name in enumerate(names) if _zoned(table, name)]
-        if not zoned or not rows:
-            return rows
-        moved = [list(row) for row in rows]
-        self._connection.execute("SET LOCAL TimeZone = 'UTC'")
-        for place in zoned:
-            told = self._connection.execute(
-                sql.SQL(
-                    "SELECT CASE WHEN v IS NOT NULL THEN pg_catalog.concat(v::{}) END"
-                    " FROM pg_catalog.unnest(%s::text[]) WITH ORDINALITY AS t (v, n) ORDER BY n"
-                ).format(sql.SQL(table.column(names[place]).type)),
-                ([row[place] for row in rows],),
-            )
-            for row, (text,) in zip(moved, told.fetchall(), strict=True):
-                row[place] = text
-        return [tuple(row) for row in moved]
-
-
-def _zoned(table: Table, name: str) -> bool:
-    column = table.column(name)
-    return "timestamptz" in (column.family, column.element, *column.fields)
 
 
 def _why(error: psycopg.Error) -> str:

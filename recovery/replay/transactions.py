@@ -64,6 +64,16 @@ def control(statement: str) -> Literal["begin", "commit", "rollback"] | None:
             return None
 
 
+def opens(statement: str) -> bool:
+    """Whether it says how the transaction runs: then nothing may come before it."""
+    return first_words(statement, most=2) == ["set", "transaction"]
+
+
+def keeps_rows(statement: str) -> bool:
+    """Whether it only moves rows to other files."""
+    return first_words(statement, most=1) in (["vacuum"], ["cluster"], ["reindex"])
+
+
 def savepoint(statement: str) -> tuple[Literal["set", "back"], str] | None:
     """The savepoint that a statement sets or goes back to."""
     match first_words(statement):

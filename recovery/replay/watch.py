@@ -5,16 +5,13 @@ gets round to publishing them. They hold rows of savepoints that were taken back
 names itself are subtracted, those inside functions are not: then the check fails, on the safe side.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from psycopg import Connection
 
 from diffing.model import qualified
 from recovery.replay.transactions import savepoint
 
 # Rows written per table (of a partition: per root); and one line for the files of all tables,
-# which a TRUNCATE or a rewriting ALTER TABLE replaces.
+# which a TRUNCATE or a rewriting ALTER TABLE replaces, and for the changes of definitions.
 _COUNTS = """
 WITH w AS MATERIALIZED (
   SELECT c.oid, c.relispartition, c.relfilenode,
@@ -30,40 +27,26 @@ JOIN pg_catalog.pg_namespace s ON s.oid = r.relnamespace
 WHERE w.n <> 0 GROUP BY 1, 2
 UNION ALL
 SELECT NULL, NULL, coalesce(pg_catalog.sum(w.oid::bigint * 7 + w.relfilenode::bigint), 0)::bigint
+  + 1000000007 * (SELECT last_value + is_called::int FROM dbmend_watch.alterations)
 FROM w
-"""
-_FILES = """
-SELECT c.oid::bigint, c.relfilenode::bigint, s.nspname, r.relname
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_class r
-  ON r.oid = CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid) ELSE c.oid END
-JOIN pg_catalog.pg_namespace s ON s.oid = r.relnamespace
-WHERE c.oid >= 16384 AND c.relkind = 'r' AND c.relpersistence <> 't'
 """
 
 Counts = dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    node: int
-    table: str
-
-
 class Watch:
-    """One per session of a replay. `rewritten` are tables whose rows were replaced unseen."""
+    """One per session of a replay."""
 
     def __init__(self, connection: Connection[tuple[object, ...]]) -> None:
-        self.rewritten: set[str] = set()
         self._connection = connection
         self._start: Counts = {}
         self._taken_back: Counts = {}
         self._marks: dict[str, Counts] = {}
-        self._print = self._counts()[1]
-        self._files = self._list_files()
+        self._print = 0
 
     def begin(self) -> None:
         """A transaction begins."""
-        self._start = self._counts()[0]
+        self._start, self._print = self._counts()
         self._taken_back = {}
         self._marks = {}
 
@@ -80,21 +63,10 @@ class Watch:
                 pass
 
     def end(self) -> tuple[Counts, bool]:
-        """Rows written in the transaction by table, and whether no table was replaced or made."""
-        counts, files = self._counts()
-        return self._written(counts), files == self._print
-
-    def look(self) -> None:
-        """The transaction is over and kept: which tables were replaced?"""
-        files = self._counts()[1]
-        if files == self._print:
-            return
-        before, self._files, self._print = self._files, self._list_files(), files
-        self.rewritten |= {
-            old.table
-            for oid, old in before.items()
-            if oid not in self._files or self._files[oid].node != old.node
-        }
+        """Rows written in the transaction by table, and whether it changed more than rows: the
+        files of a table, or a definition."""
+        counts, printed = self._counts()
+        return self._written(counts), printed != self._print
 
     def _written(self, counts: Counts) -> Counts:
         found = {
@@ -112,9 +84,3 @@ class Watch:
             else:
                 counts[qualified(str(schema), str(relation))] = int(str(count))
         return counts, files
-
-    def _list_files(self) -> Mapping[int, _File]:
-        return {
-            int(str(oid)): _File(int(str(node)), qualified(str(schema), str(relation)))
-            for oid, node, schema, relation in self._connection.execute(_FILES).fetchall()
-        }
