@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
-from tests.any_schema import Made, make_schema
+from tests.any_objects import make_schema
+from tests.any_schema import Made
 from tests.any_statement import Text, Writer
 
 SHARED = 6  # seeds that have one schema

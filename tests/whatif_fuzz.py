@@ -4,18 +4,21 @@ ways (`tests.whatif_trials`). Used by the tests and by the nightly command.
 A *history* is counted as a base with one way in which it went otherwise; both numbers are told.
 """
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from recovery.replay.whatif import SOUND, Dependence
-from recovery.scratch.cluster import Cluster
-from tests.any_schema import make_schema
+from recovery.scratch.cluster import Cluster, open_cluster
+from tests.any_objects import make_schema
 from tests.histories import SHARED, Changes, Steps, make_case
 from tests.whatif_trials import Room, Trials, room
 
 FAULTS = 5  # ways in which one history goes otherwise
+UNANSWERED_MAX = 0.4  # the share of histories that may be left to the slow way
 WEAKER: dict[str, Dependence] = {
     one.name: replace(SOUND, **{one.name: False}) for one in fields(Dependence)
 }
@@ -72,6 +75,16 @@ class Tally:
             f" different; {self.histories - self.answered} ({self.unanswered:.1%}) not answered"
             f"{f' ({why})' if why else ''}; {share:.1%} of {self.later} later acts run again"
         )
+
+
+@contextmanager
+def workplace(owner: str) -> Iterator[tuple[Cluster, Path]]:
+    """A server and a folder of our own, gone at the end."""
+    with open_cluster(owner) as cluster, tempfile.TemporaryDirectory() as folder:
+        try:
+            yield cluster, Path(folder)
+        finally:
+            cluster.remove()
 
 
 def rooms(cluster: Cluster, folder: Path, seeds: Iterable[int]) -> Iterator[tuple[Room, list[int]]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from recovery.deviation import Deviations, Drop, Insert, Move, Replace, deviate
+from recovery.deviation import Deviation, Deviations, Drop, Insert, Move, Replace, deviate
 from recovery.model import Act, History, Replay
 from recovery.replay.ground import Ground
 from recovery.replay.identity import Identities, feeds
@@ -70,7 +70,7 @@ def as_act(step: Step) -> Act:
 
 
 def as_deviations(changes: Changes) -> Deviations:
-    found = []
+    found: list[Deviation] = []
     for change in changes:
         match change:
             case Dropped(name):
@@ -170,20 +170,18 @@ class Trials:
 
     def _against_slow(self, fast: Counter[Line], slow: Counter[Line]) -> str:
         """Cells with the acts that wrote them; of rows without a key, how many of which."""
-        sides = [
-            told(self.room.made, (line[:5] for line in one.elements())) for one in (fast, slow)
+        keyed = [
+            Counter({line: n for line, n in one.items() if '{"#row":' not in line[1]})
+            for one in (fast, slow)
         ]
-        if sides[0] == sides[1]:
-            acts = [
-                Counter({line: n for line, n in one.items() if '"#row"' not in line[1]})
-                for one in (fast, slow)
-            ]
-            sides = [(Counter(acts[0]), {}), (Counter(acts[1]), {})]
-        if sides[0] == sides[1]:
+        bags = [
+            told(self.room.made, (line[:5] for line in one.elements()))[1] for one in (fast, slow)
+        ]
+        if keyed[0] == keyed[1] and bags[0] == bags[1]:
             return ""
-        missing = list((sides[1][0] - sides[0][0]).elements())[:6]
-        more = list((sides[0][0] - sides[1][0]).elements())[:6]
-        return f"missing {missing} too much {more} rows without key {sides[1][1]} {sides[0][1]}"
+        missing = list((keyed[1] - keyed[0]).elements())[:6]
+        more = list((keyed[0] - keyed[1]).elements())[:6]
+        return f"missing {missing} too much {more} rows without key {bags[1]} {bags[0]}"
 
     def lines(self, name: str) -> Counter[Line]:
         rows = self.ground.facts.execute(
