@@ -13,6 +13,8 @@ CREATE TEMP TABLE finals ("table" VARCHAR, key VARCHAR, "column" VARCHAR, start 
     came BOOLEAN, there BOOLEAN, value VARCHAR, act VARCHAR, place INTEGER);
 CREATE TEMP TABLE unstable ("table" VARCHAR, "column" VARCHAR);
 CREATE TEMP TABLE clocked ("table" VARCHAR);
+CREATE TEMP TABLE complaint (number INTEGER, "table" VARCHAR, key VARCHAR, "column" VARCHAR,
+    fine BOOLEAN, should_be VARCHAR, has_value BOOLEAN, answered BOOLEAN);
 """
 
 

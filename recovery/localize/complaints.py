@@ -2,12 +2,84 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import duckdb
 
 from diffing.model import Schema
 from recovery.messages import message
 from recovery.model import Complaint, Question, StepLog
+
+_RELATION = """
+CREATE OR REPLACE TEMP TABLE complaint (
+    number INTEGER, "table" VARCHAR, key VARCHAR, "column" VARCHAR, fine BOOLEAN,
+    should_be VARCHAR, has_value BOOLEAN, answered BOOLEAN DEFAULT false)
+"""
+
+# The forecast that was looked at last (relation `seen`) beside open complaints. Numbers are the
+# same however they are written.
+_AGREEMENT = """
+WITH said AS (
+    SELECT c.number, c.fine, c.has_value AND s."column" = c."column" AS has_value,
+           s.{target} IS NOT DISTINCT FROM c.should_be
+               OR try_cast(s.{target} AS DECIMAL(38, 9)) = try_cast(c.should_be AS DECIMAL(38, 9))
+               AS same
+    FROM complaint c JOIN seen s ON s."table" = c."table" AND s.key = c.key
+     AND (c."column" IN ('', s."column") OR s."column" = '')
+    WHERE NOT c.answered AND s.current IS NOT DISTINCT FROM s.{faulty})
+SELECT count(DISTINCT number) FILTER (NOT fine),
+       count(DISTINCT number) FILTER (NOT fine AND has_value AND same),
+       count(DISTINCT number) FILTER (NOT fine AND has_value AND NOT same),
+       count(DISTINCT number) FILTER (fine)
+FROM said
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Complaints that a supposition explains: cells said to be wrong that it calls damaged, those
+    with a right value that it gives as well, or gives otherwise, and cells said to be fine that
+    it calls damaged."""
+
+    explained: int = 0
+    right: int = 0
+    against: int = 0
+    fine: int = 0
+
+
+NOTHING_SAID = Agreement()
+
+
+def lay_out(facts: duckdb.DuckDBPyConnection, log: StepLog, schema: Schema) -> None:
+    """Make the relation `complaint` of those that name a row as the schema does. None of them is
+    `answered` yet: explained by a fault that was found."""
+    facts.execute(_RELATION)
+    for number, one in enumerate(log.complaints, 1):
+        key = _key(schema, one)
+        if key is not None:
+            facts.execute(
+                "INSERT INTO complaint VALUES (?, ?, ?, ?, ?, ?, ?, false)",
+                [number, one.table, key, one.column, one.fine, one.should_be, one.has_value],
+            )
+
+
+def agreement(facts: duckdb.DuckDBPyConnection, *, meant: bool) -> Agreement:
+    """Open complaints beside the forecast that was scored last."""
+    target, faulty = ("value", "base") if meant else ("base", "value")
+    row = facts.execute(_AGREEMENT.format(target=target, faulty=faulty)).fetchone()
+    assert row is not None
+    return Agreement(*(int(number) for number in row))
+
+
+def answered(facts: duckdb.DuckDBPyConnection, name: str) -> None:
+    """The fault of this forecast was found: complaints about its cells are answered."""
+    facts.execute(
+        """UPDATE complaint SET answered = true WHERE NOT fine AND number IN (
+            SELECT c.number FROM complaint c JOIN forecast p
+              ON p.name = ? AND p."table" = c."table" AND p.key = c.key
+             AND (c."column" IN ('', p."column") OR p."column" = ''))""",
+        [name],
+    )
 
 
 def heard(facts: duckdb.DuckDBPyConnection, log: StepLog, schema: Schema) -> tuple[Question, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from recovery.deviation import Deviations
+from recovery.localize.complaints import NOTHING_SAID, Agreement
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.statement import Target
@@ -29,6 +30,7 @@ class Candidate:
     bits: float
     targets: tuple[Target, ...]
     injective: frozenset[str] = frozenset()  # columns the faulty statement maps one to one
+    confirmed: bool = True  # False: only a person can say that this was the mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,15 @@ class Witness:
     rows_agree: bool  # the client program reported just the rows that the fault touches
     covered: bool  # the log says that it is complete for all tables in question
     last_writer: Literal["the step", "somebody", "unknown"]
+    complaints: Agreement = NOTHING_SAID
 
     @property
     def vouched(self) -> bool:
-        """People say so: the customer suspects the step, or the reported rows agree."""
-        return self.rows_agree or (self.step is not None and self.step.suspect)
+        """People say so: the customer suspects the step, or complains about what it did and of
+        nothing that speaks against it, or the reported rows agree."""
+        complained = self.complaints.explained > self.complaints.fine + self.complaints.against
+        suspected = self.step is not None and self.step.suspect
+        return self.rows_agree or suspected or complained
 
 
 def nothing_to_ask(scene: Scene) -> Iterator[Variant]:

@@ -21,7 +21,7 @@ from recovery.localize.cells import (
     learn_unstable,
     name_columns,
 )
-from recovery.localize.complaints import heard
+from recovery.localize.complaints import heard, lay_out
 from recovery.localize.records import Faulty, find_records
 from recovery.localize.score import Score
 from recovery.localize.search import Found, Search, find_faults
@@ -90,6 +90,7 @@ def locate(given: Given) -> Located:
     facts.execute("DELETE FROM damage")
     name_columns(facts, given.schema)
     learn_unstable(facts, BASE, MOVED)
+    lay_out(facts, given.log, given.schema)
     search = Search(given.log, given.schema, facts, given.laboratory, given.base, given.progress)
     found = () if given.wrong_way_round else find_faults(search, given.history)
     faulty, target = _histories(given.history, found)
@@ -116,7 +117,7 @@ def locate(given: Given) -> Located:
         _verdict(given, counted, complaints, contradicted),
         counted,
         kept,
-        (*told.questions(facts, counted), *complaints),
+        (*told.questions(facts, counted, found), *complaints),
         _none_of_these(given, found),
         told.assumptions(given.log, counted),
         told.coverage(given.base),
@@ -176,6 +177,8 @@ def _grade(
     grading.grade(facts, verdicts, rare)
     for rival in found.rivals:
         grading.doubt(facts, name, rival.name, same_target=rival.candidate.meant == candidate.meant)
+    if not candidate.confirmed:
+        grading.ask_a_person(facts, name)
     return Fault(
         name,
         candidate.step,

@@ -10,12 +10,18 @@ from dataclasses import dataclass
 
 import duckdb
 
+from recovery.localize.complaints import NOTHING_SAID, Agreement, agreement
+
 _ROW_TELLING = 6.0  # bits per row whose new value could hardly be a coincidence
 _ROW_DULL = 4.0  # bits per row of a column with few values: which row it is tells as well
 _ROW_COVERED = 20.0  # bits per row where the log says that it holds every change
 _STATEMENT = 40.0  # bits of an undocumented statement, which could explain any number of rows
 _ROWS_REPORTED = 10.0  # the client program reported just the number of rows the fault touches
 _SUSPECT = 6.0
+_COMPLAINT = 8.0  # a cell that is named wrong, out of so many that are not
+_RIGHT = 10.0  # a right value that comes out the same, or does not
+_FINE = 6.0  # one complaint in ten is a mistake
+_COMPLAINTS_MAX = 3  # more of them are not so many independent facts
 ACCEPT = 7.0  # bits a fault must save, about 100 to 1
 CREDIBLE = 7.0  # an explanation so many bits worse than the best is no longer credible
 _MISSES_SHARE = 0.05
@@ -83,6 +89,7 @@ class Score:
     values: int  # distinct values among the hits
     gain: float
     fit: float
+    agreement: Agreement = NOTHING_SAID
 
     @property
     def holds(self) -> bool:
@@ -116,8 +123,9 @@ def score(
     row = facts.execute(_COUNTS[side]).fetchone()
     assert row is not None
     hits, misses, others, hit_rows, miss_rows, values = (int(number) for number in row)
+    heard = agreement(facts, meant=meant)
     per_row = _ROW_COVERED if covered else _ROW_TELLING if values >= 3 else _ROW_DULL
-    said = _SUSPECT * suspect + _ROWS_REPORTED * rows_agree - bits
+    said = _SUSPECT * suspect + _ROWS_REPORTED * rows_agree + complained(heard) - bits
     return Score(
         hits,
         misses,
@@ -127,4 +135,15 @@ def score(
         values,
         gain=min(_STATEMENT, per_row * hit_rows) + said,
         fit=per_row * (hit_rows - miss_rows) + said,
+        agreement=heard,
+    )
+
+
+def complained(heard: Agreement) -> float:
+    """Bits that the customer's complaints speak for a fault, or against it."""
+    return (
+        _COMPLAINT * min(heard.explained, _COMPLAINTS_MAX)
+        + _RIGHT * min(heard.right, _COMPLAINTS_MAX)
+        - _RIGHT * heard.against
+        - _FINE * heard.fine
     )

@@ -2,7 +2,8 @@
 
 First the steps that may have deviated from the log (a lost WHERE, another constant), judged by
 the divergences they explain; then the steps that the customer suspects and that did just what the
-log says. After each fault the rest is looked at anew, with the fault in the history.
+log says; then those that complaints accuse. After each fault the rest is looked at anew, with the
+fault in the history.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,9 @@ import duckdb
 
 from diffing.model import Schema
 from recovery.deviation import deviate
+from recovery.localize.accusation import accused, charged
 from recovery.localize.cells import lay_side_by_side
+from recovery.localize.complaints import answered
 from recovery.localize.hypotheses import as_described, missing_where, wrong_value
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.rivals import last_to_write
@@ -28,6 +31,7 @@ MISTAKES: tuple[Hypothesis, ...] = (as_described.HYPOTHESIS,)
 BY_CLASS: dict[FaultClass, Hypothesis] = {one.fault_class: one for one in DEVIATIONS + MISTAKES}
 
 FAULTS_MAX = 3
+RIVALS_MAX = 4  # accused steps that are shown beside the likeliest
 TRIALS_MAX = 8  # candidates of one class that are tried
 
 
@@ -42,10 +46,12 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An accepted fault, and rivals that explain the same and could not be told from it."""
+    """An accepted fault, and rivals that explain the same and could not be told from it.
+    `accused`: complaints point at the step, nothing else does."""
 
     trial: Trial
     rivals: tuple[Trial, ...]
+    accused: bool = False
 
     @property
     def candidate(self) -> Candidate:
@@ -78,9 +84,14 @@ def find_faults(search: Search, history: History) -> tuple[Found, ...]:
         if best is None:
             break
         found.append(best)
+        answered(search.facts, best.trial.name)
         scene = _with_fault(search, scene, best.candidate, len(found))
     for trial in _mistakes(search, scene):
         found.append(Found(trial, ()))
+        answered(search.facts, trial.name)
+    while len(found) < FAULTS_MAX and (one := _accused(search, scene, found)) is not None:
+        found.append(one)
+        answered(search.facts, one.trial.name)
     return tuple(found)
 
 
@@ -155,6 +166,7 @@ def _admitted(search: Search, scene: Scene, trial: Trial) -> bool:
         _rows_agree(scene, candidate, Forecast("trial", _rows(run))),
         scene.covered(candidate.targets),
         last_to_write(search.facts),
+        trial.score.agreement,
     )
     return BY_CLASS[candidate.fault_class].admits(scene, candidate, trial.score, witness)
 
@@ -177,6 +189,29 @@ def _try_mistake(search: Search, scene: Scene, candidate: Candidate, name: str) 
         return None
     judged = score(search.facts, name, candidate.bits, suspect=True, meant=True)
     return Trial(candidate, judged, name) if judged.hits > judged.misses else None
+
+
+def _accused(search: Search, scene: Scene, found: Sequence[Found]) -> Found | None:
+    """The step that open complaints speak for the most, with those they speak for as well."""
+    taken = scene.taken | {one.candidate.act for one in found}
+    charges = []
+    for number, candidate in enumerate(accused(replace(scene, taken=taken))):
+        search.progress.advance()
+        name = f"accused-{len(found)}-{number}"
+        deviant = deviate(scene.history, candidate.meant)
+        if search.laboratory.forecast(scene.base, scene.history, deviant, name) is None:
+            continue
+        judged = score(search.facts, name, candidate.bits, meant=True)
+        charge = charged(scene, candidate, name, judged)
+        if charge is not None and charge.bits > 0:
+            bits = replace(judged, fit=charge.bits, gain=charge.bits)
+            charges.append(Trial(charge.candidate, bits, name))
+    charges.sort(key=lambda one: (-round(one.score.fit, 3), one.name))
+    if not charges:
+        return None
+    best, *others = charges
+    rivals = [one for one in others if best.score.fit - one.score.fit <= CREDIBLE]
+    return Found(best, tuple(rivals[:RIVALS_MAX]), accused=True)
 
 
 def _explains_the_same(facts: duckdb.DuckDBPyConnection, one: Trial, other: Trial) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import duckdb
 
+from recovery.localize.hypothesis import Candidate
+from recovery.localize.score import Score
 from recovery.localize.search import BY_CLASS, Found, Trial
 from recovery.messages import message
 from recovery.model import Alternative, Fault, FaultClass, Outcome, Question, Replay, StepLog
@@ -14,7 +16,11 @@ from recovery.model import Alternative, Fault, FaultClass, Outcome, Question, Re
 def evidence(found: Found) -> tuple[str, ...]:
     """What a person can check by hand."""
     judged, candidate = found.score, found.candidate
-    sentences = [BY_CLASS[candidate.fault_class].told(candidate, judged)]
+    sentences = [
+        _accused(candidate, judged)
+        if found.accused
+        else BY_CLASS[candidate.fault_class].told(candidate, judged)
+    ]
     if judged.misses:
         sentences.append(
             message(
@@ -28,6 +34,20 @@ def evidence(found: Found) -> tuple[str, ...]:
             )
         )
     return tuple(sentences)
+
+
+def _accused(candidate: Candidate, judged: Score) -> str:
+    heard = judged.agreement
+    return message(
+        "Without step {step}, {explained} of the places you complain about would be otherwise;"
+        " {right} right values that you gave come out, {against} do not; {fine} places that you"
+        " call right would change as well",
+        step=candidate.step,
+        explained=heard.explained,
+        right=heard.right,
+        against=heard.against,
+        fine=heard.fine,
+    )
 
 
 def rivalry(rival: Trial) -> tuple[str, ...]:
@@ -49,10 +69,15 @@ def rivalry(rival: Trial) -> tuple[str, ...]:
     )
 
 
-def questions(facts: duckdb.DuckDBPyConnection, faults: Sequence[Fault]) -> tuple[Question, ...]:
+def questions(
+    facts: duckdb.DuckDBPyConnection, faults: Sequence[Fault], found: Sequence[Found]
+) -> tuple[Question, ...]:
+    """`found` are the accepted ones of `faults`, in the same order."""
     questions = []
-    for fault in faults:
-        if not fault.accepted:
+    accepted = (fault for fault in faults if fault.accepted)
+    for fault, one in zip(accepted, found, strict=True):
+        if not one.candidate.confirmed:
+            questions.append(_which(facts, fault, one))
             continue
         if fault.fault_class is FaultClass.AS_DESCRIBED:
             cells = sum(count for _, count in fault.cells)
@@ -107,6 +132,38 @@ def questions(facts: duckdb.DuckDBPyConnection, faults: Sequence[Fault]) -> tupl
                 )
             )
     return tuple(questions)
+
+
+def _which(facts: duckdb.DuckDBPyConnection, fault: Fault, found: Found) -> Question:
+    """The one question of a log that tells what was done: which of it was the mistake?"""
+    alternatives = []
+    for trial in (found.trial, *found.rivals):
+        row = facts.execute(
+            'SELECT count(*), count(DISTINCT ("table", key)) FROM forecast WHERE name = ?',
+            [trial.name],
+        ).fetchone()
+        assert row is not None
+        alternatives.append(
+            Alternative(
+                message("Step {step} should not have been done", step=trial.candidate.step),
+                message(
+                    "Mark it as suspect in the step log and assess again: {n} cells go back",
+                    n=int(row[0]),
+                ),
+                int(row[1]),
+            )
+        )
+    nothing = Alternative(
+        message("None of these, or something else was intended"),
+        message("Write it into the step log as intended, and assess again"),
+        0,
+    )
+    return Question(
+        f"{fault.id}-which",
+        message("Which step was the mistake that you complain about?"),
+        (*alternatives, nothing),
+        alternatives[0].rows,
+    )
 
 
 def assumptions(log: StepLog, faults: Sequence[Fault]) -> tuple[str, ...]:
