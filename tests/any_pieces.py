@@ -62,14 +62,21 @@ class Pieces:
             return f"{name} IS {chance.choice(('', 'NOT '))}NULL"
         if col.type == FLAG:
             return chance.choice((name, f"NOT {name}", f"{name} IS NOT TRUE"))
-        plain = [self.value(Col(col.name, col.type)) for _ in range(2)]
+        # Nothing is equal to NULL: not too often.
+        nulls = 0.1 if chance.random() < 0.2 else 0.0
+        keyed = Col(col.name, col.type)
+        plain = [
+            self.value(keyed) if col.name == "id" else literal(chance, keyed, nulls=nulls)
+            for _ in range(2)
+        ]
         if col.type in (INT, NUMERIC, MOMENT):
             low, high = sorted(plain)
             return chance.choice(
                 (
                     f"{name} = {low}",
-                    f"{name} = {high}",
                     f"{name} < {high}",
+                    f"{name} <= {high}",
+                    f"{name} >= {low}",
                     f"{name} >= {low}",
                     f"{name} <> {low}",
                     f"{name} BETWEEN {low} AND {high}",

@@ -17,7 +17,7 @@ LITERALS = {
     FLAG: ("true", "false"),
     MOMENT: ("'2026-01-01 00:00+00'", "'2026-01-02 12:00+00'", "'2026-01-03 23:59:59.5+00'"),
 }
-KEYS = tuple(str(number) for number in range(1, 9))  # what keys of one number are made of
+KEYS = tuple(str(number) for number in range(1, 8))  # what keys of one number are made of
 NAMES = ("alpha", "beta", "gamma", "delta")
 _DATA = (("a", INT), ("b", INT), ("n", NUMERIC), ("s", TEXT), ("f", FLAG), ("w", MOMENT))
 
@@ -209,7 +209,7 @@ class Tables:
         """Refused ones are left out: each is an attempt of its own."""
         chance = self.chance
         lines = []
-        for number in range(chance.randint(2, 8)):
+        for number in range(chance.randint(4, 7)):
             names, values = [], []
             for col in table.written:
                 if col.serial:

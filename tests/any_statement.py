@@ -95,7 +95,11 @@ class Writer(Pieces):
         return Text(texts[0], (*texts[1:], f"DELETE FROM {q}"))
 
     def row(self, table: Tab, columns: list[Col]) -> str:
-        return "(" + ", ".join(self.value(col) for col in columns) + ")"
+        values = [
+            str(self.chance.randint(1, 14)) if col.name == "id" else self.value(col)
+            for col in columns
+        ]
+        return f"({', '.join(values)})"
 
     def insert(self, table: Tab) -> Text:
         chance = self.chance

@@ -156,13 +156,13 @@ class _Maker:
         place = min(int(chance.random() ** 1.5 * len(steps)), len(steps) - 1)
         step = steps[place]
         names = ["", *(one.id for one in steps)]
-        kind = chance.choices(("drop", "replace", "repeat", "insert", "move"), (25, 40, 12, 8, 15))[
+        kind = chance.choices(("drop", "replace", "repeat", "insert", "move"), (26, 42, 12, 8, 12))[
             0
         ]
         if kind == "move" and len(steps) > 1:
             others = [name for name in names if name != step.id]
             near = others[max(0, place - 3) : place + 5]
-            return Moved(step.id, chance.choice([*near, *near, *others]))
+            return Moved(step.id, chance.choice([*near, *others, *others]))
         if kind == "repeat":
             after = names[chance.randint(place + 1, len(steps))]
             again = replace(step, id=f"{step.id}x{number}", minute=chance.randint(1, 40))
