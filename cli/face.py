@@ -1,5 +1,6 @@
 """What a person chose for the way in and out of every command, and how a verb is called with it."""
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -27,12 +28,13 @@ class Face:
     scratch_place: Path | None = None
     pg_bin: Path | None = None
     dsn: str | None = None
+    budget_seconds: float | None = None
 
     def progress(self) -> AbstractContextManager[Progress]:
         return progress(json_log=self.json_log)
 
     def world(self, shown: Progress) -> World:
-        return World(shown, _now, self.scratch_place, self.pg_bin, self.dsn)
+        return World(shown, _now, self.scratch_place, self.pg_bin, self.dsn, self.budget_seconds)
 
     def show(self, result: Result) -> int:
         """Print the result; the exit code of the process."""
@@ -107,6 +109,39 @@ def scratch(command: Command) -> Command:
         help="Where scratch databases are kept; about four times the size of the dumps. The same "
         "for every command of a case. [default: below /var/tmp]",
     )(command)
+
+
+class Duration(click.ParamType):
+    """Seconds, from '90', '90s', '10m' or '2h'."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip().lower())
+        if not found or not float(found[1]):
+            self.fail(f"{value!r} is no time: give seconds, or 90s, 10m, 2h", param, ctx)
+        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def budget(command: Command) -> Command:
+    """How long faults may be searched for."""
+    return click.option(
+        "--budget",
+        type=Duration(),
+        metavar="TIME",
+        expose_value=False,
+        callback=_set_budget,
+        help="The longest time to search for faults: 90s, 10m, 2h. What was not tried by then "
+        "limits what is claimed (exit 3). [default: until everything was tried]",
+    )(command)
+
+
+def _set_budget(context: click.Context, option: click.Parameter, value: float | None) -> None:
+    context.ensure_object(Face).budget_seconds = value
 
 
 def _set_json(context: click.Context, option: click.Parameter, value: bool) -> None:

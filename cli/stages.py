@@ -5,7 +5,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from cli.face import Command, in_and_out, run, scratch
+from cli.face import Command, budget, in_and_out, run, scratch
 from recovery.case.result import Result
 from recovery.case.world import Inputs, World
 
@@ -57,6 +57,7 @@ def _inputs(backup: tuple[Path, ...], current: tuple[Path, ...], steps: tuple[Pa
 
 @click.command()
 @evidence
+@budget
 @scratch
 @in_and_out
 def assess(
@@ -122,6 +123,7 @@ def replay(case: Path) -> int:
 
 @click.command()
 @click.argument("case", type=CASE)
+@budget
 @scratch
 @in_and_out
 def locate(case: Path) -> int:

@@ -364,6 +364,7 @@ class Assessment:
     coverage: tuple[str, ...]
     does_not_prove: tuple[str, ...]
     warnings: tuple[str, ...] = ()  # e.g. backup and current swapped in time: in every output
+    cut_short: bool = False  # the time budget ended the search: what was not tried limits claims
 
 
 # --- plan, review, rehearsal --------------------------------------------------------------------

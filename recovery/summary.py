@@ -148,6 +148,8 @@ def located(bench: Bench) -> Result:
     assessment = bench.assessment
     codes = {"clean": Exit.FINE, "damaged": Exit.FINDINGS, "inconclusive": Exit.COULD_NOT_TELL}
     told = [f"Verdict: {assessment.verdict}."]
+    if assessment.cut_short:
+        told.append("The time for the search was up before everything was tried.")
     for fault in assessment.faults:
         if not fault.accepted:
             told.append(f"  Or: {show(fault.evidence[0], 'en')} ({fault.probability:.3f}).")
@@ -183,7 +185,7 @@ def located(bench: Bench) -> Result:
         else ()
     )
     return Result(
-        codes[assessment.verdict],
+        Exit.COULD_NOT_TELL if assessment.cut_short else codes[assessment.verdict],
         tuple(told),
         grids,
         _english(assessment.warnings),

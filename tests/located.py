@@ -7,7 +7,7 @@ as the product compares them.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -115,6 +115,7 @@ def located(
     complete: bool = False,
     covered: Sequence[str] = (),
     describes: str = "intended",
+    time_is_up: Callable[[], bool] = lambda: False,
 ) -> Iterator[Case]:
     """Locate what went wrong when `steps` were written down and `happened` was run. Steps that do
     not say what their texts describe describe what was `describes`."""
@@ -136,7 +137,7 @@ def located(
             for one in steps
         )
         log = StepLog(said, tuple(complaints), complete, frozenset(covered))
-        yield _located(scratch, databases, facts, folder, schema, ledger, log)
+        yield _located(scratch, databases, facts, folder, schema, ledger, log, time_is_up)
     finally:
         facts.close()
         for database in databases:
@@ -150,7 +151,7 @@ def _compared(
     return compare(backup, current, facts, workspace=folder, options=Options(), progress=Quiet())
 
 
-def _located(scratch, databases, facts, folder, schema, ledger, log) -> Case:
+def _located(scratch, databases, facts, folder, schema, ledger, log, time_is_up) -> Case:
     prepare_ground(scratch, databases[0], databases[2])
     identities = Identities(feeds(schema), rows_only_in_current(facts))
     ground = Ground(scratch, databases[2], schema, facts, identities, folder)
@@ -169,6 +170,16 @@ def _located(scratch, databases, facts, folder, schema, ledger, log) -> Case:
         return frozenset(values) - held
 
     given = Given(
-        log, acts, schema, base, ledger, facts, Laboratory(ground), rarely, False, Quiet()
+        log,
+        acts,
+        schema,
+        base,
+        ledger,
+        facts,
+        Laboratory(ground),
+        rarely,
+        False,
+        Quiet(),
+        time_is_up,
     )
     return Case(locate(given), facts, schema, list(databases))

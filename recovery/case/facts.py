@@ -4,6 +4,7 @@ query them too.
 
 divergence  one row per divergence (diff.parquet)
 effect      one row per cell written in a replay: run, step, and the image before and after
+unsteady    per step, columns that depend on the order in which the server met the rows
 damage      one row per damaged cell (damage.parquet)
 staged      one row per cell (or whole row) that a group would write
 """
@@ -22,6 +23,8 @@ CREATE TABLE IF NOT EXISTS effect (
     op VARCHAR NOT NULL,            -- insert | update | delete
     "column" VARCHAR NOT NULL,      -- '' for the row itself: old/new are whole rows as JSON
     old VARCHAR, new VARCHAR);
+CREATE TABLE IF NOT EXISTS unsteady (
+    step VARCHAR NOT NULL, "table" VARCHAR NOT NULL, "column" VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS damage (
     "table" VARCHAR NOT NULL, key VARCHAR NOT NULL, "column" VARCHAR NOT NULL,
     label VARCHAR NOT NULL, fault VARCHAR NOT NULL, step VARCHAR NOT NULL, cause VARCHAR NOT NULL,

@@ -85,6 +85,7 @@ def assessment_json(assessment: Assessment) -> Mapping[str, Json]:
         "coverage": assessment.coverage,
         "does_not_prove": assessment.does_not_prove,
         "warnings": assessment.warnings,
+        "cut_short": assessment.cut_short,
     }
 
 
@@ -149,6 +150,7 @@ def read_assessment(document: Reader) -> Assessment:
         coverage=document.texts("coverage"),
         does_not_prove=document.texts("does_not_prove"),
         warnings=document.texts("warnings"),
+        cut_short=document.flag("cut_short"),
     )
 
 

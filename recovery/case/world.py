@@ -16,6 +16,7 @@ class World:
     scratch_place: Path | None = None
     pg_bin: Path | None = None
     dsn: str | None = None
+    budget_seconds: float | None = None  # how long faults may be searched for; None: to the end
 
 
 @dataclass(frozen=True, slots=True)

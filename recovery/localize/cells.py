@@ -91,6 +91,7 @@ SELECT DISTINCT "table", "column" FROM (
       ON b.run = $moved AND b.step = a.step AND b."table" = a."table" AND b.key = a.key
      AND b."column" = a."column" AND b.op = a.op
     WHERE a.run = $run AND a."column" <> '' AND a.new IS DISTINCT FROM b.new)
+UNION SELECT "table", "column" FROM unsteady
 """
 
 # Tables whose rows have other keys when clock and chance are moved: a row that is not found there

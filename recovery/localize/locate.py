@@ -24,7 +24,7 @@ from recovery.localize.cells import (
 from recovery.localize.complaints import heard, lay_out
 from recovery.localize.records import Faulty, find_records
 from recovery.localize.score import Score
-from recovery.localize.search import Found, Search, find_faults
+from recovery.localize.search import Findings, Found, Search, find_faults
 from recovery.model import (
     AssessmentVerdict,
     Event,
@@ -61,6 +61,7 @@ class Given:
     rarely: Callable[[str, str, tuple[str, ...]], frozenset[str]]
     wrong_way_round: bool
     progress: Progress
+    time_is_up: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class Located:
     assumptions: tuple[str, ...]
     coverage: tuple[str, ...]
     does_not_prove: tuple[str, ...]
+    cut_short: bool
 
 
 def locate(given: Given) -> Located:
@@ -91,8 +93,17 @@ def locate(given: Given) -> Located:
     name_columns(facts, given.schema)
     learn_unstable(facts, BASE, MOVED)
     lay_out(facts, given.log, given.schema)
-    search = Search(given.log, given.schema, facts, given.laboratory, given.base, given.progress)
-    found = () if given.wrong_way_round else find_faults(search, given.history)
+    search = Search(
+        given.log,
+        given.schema,
+        facts,
+        given.laboratory,
+        given.base,
+        given.progress,
+        given.time_is_up,
+    )
+    searched = Findings() if given.wrong_way_round else find_faults(search, given.history)
+    found = searched.found
     faulty, target = _histories(given.history, found)
     given.laboratory.run(faulty, "faulty")
     given.laboratory.run(target, "target")
@@ -114,14 +125,15 @@ def locate(given: Given) -> Located:
         for fault in faults
     )
     return Located(
-        _verdict(given, counted, complaints, contradicted),
+        _verdict(given, counted, complaints, contradicted, cut_short=searched.cut_short),
         counted,
         kept,
         (*told.questions(facts, counted, found), *complaints),
         _none_of_these(given, found),
         told.assumptions(given.log, counted),
         told.coverage(given.base),
-        told.does_not_prove(given.log, facts, contradicted),
+        told.does_not_prove(given.log, facts, contradicted, cut_short=searched.cut_short),
+        searched.cut_short,
     )
 
 
@@ -319,6 +331,8 @@ def _verdict(
     faults: Sequence[Fault],
     complaints: Sequence[Question],
     contradicted: frozenset[str],
+    *,
+    cut_short: bool,
 ) -> AssessmentVerdict:
     """Clean needs positive grounds: everything was compared, the structure is the same, there is
     a log wherever something differs, and what it says is complete explains everything."""
@@ -335,7 +349,7 @@ def _verdict(
     restructured = any(one.kind in ("table", "column") for one in given.ledger.schema)
     without_log = bool(contradicted) and not given.log.steps
     broken_word = any(given.log.covers(table) for table in contradicted)
-    open_ends = untried or complaints or restructured or without_log or broken_word
+    open_ends = cut_short or untried or complaints or restructured or without_log or broken_word
     return "inconclusive" if open_ends else "clean"
 
 

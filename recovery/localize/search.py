@@ -6,7 +6,7 @@ log says; then those that complaints accuse. After each fault the rest is looked
 fault in the history.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -72,11 +72,33 @@ class Search:
     laboratory: Laboratory
     base: Replay
     progress: Progress
+    time_is_up: Callable[[], bool] = lambda: False
 
 
-def find_faults(search: Search, history: History) -> tuple[Found, ...]:
-    """Faults in the order in which they were found; each explains what the ones before left."""
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Faults in the order in which they were found; each explains what the ones before left.
+    `cut_short`: the time was up before everything was tried."""
+
+    found: tuple[Found, ...] = ()
+    cut_short: bool = False
+
+
+class _TimeIsUp(Exception):
+    """A round that was not finished tells nothing: what was not tried may explain more."""
+
+
+def find_faults(search: Search, history: History) -> Findings:
     found: list[Found] = []
+    try:
+        _find(search, history, found)
+    except _TimeIsUp:
+        return Findings(tuple(found), cut_short=True)
+    return Findings(tuple(found))
+
+
+def _find(search: Search, history: History, found: list[Found]) -> None:
+    """Fill `found`. Raises _TimeIsUp."""
     scene = Scene(search.log, history, search.base, search.schema, search.facts)
     while len(found) < FAULTS_MAX:
         scene.lay_out()
@@ -92,7 +114,6 @@ def find_faults(search: Search, history: History) -> tuple[Found, ...]:
     while len(found) < FAULTS_MAX and (one := _accused(search, scene, found)) is not None:
         found.append(one)
         answered(search.facts, one.trial.name)
-    return tuple(found)
 
 
 def _with_fault(search: Search, scene: Scene, candidate: Candidate, number: int) -> Scene:
@@ -134,7 +155,9 @@ def _candidates(search: Search, scene: Scene) -> Iterator[Candidate]:
 
 def _try(search: Search, scene: Scene, candidate: Candidate, name: str) -> Trial | None:
     """The candidate's forecast beside the current state; None when it predicts what is not
-    there."""
+    there. Raises _TimeIsUp."""
+    if search.time_is_up():
+        raise _TimeIsUp
     search.progress.advance()
     deviant = deviate(scene.history, candidate.happened or candidate.meant)
     told = search.laboratory.forecast(scene.base, scene.history, deviant, name)
@@ -196,6 +219,8 @@ def _accused(search: Search, scene: Scene, found: Sequence[Found]) -> Found | No
     taken = scene.taken | {one.candidate.act for one in found}
     charges = []
     for number, candidate in enumerate(accused(replace(scene, taken=taken))):
+        if search.time_is_up():
+            raise _TimeIsUp
         search.progress.advance()
         name = f"accused-{len(found)}-{number}"
         deviant = deviate(scene.history, candidate.meant)

@@ -199,7 +199,11 @@ def coverage(replay: Replay) -> tuple[str, ...]:
 
 
 def does_not_prove(
-    log: StepLog, facts: duckdb.DuckDBPyConnection, contradicted: frozenset[str]
+    log: StepLog,
+    facts: duckdb.DuckDBPyConnection,
+    contradicted: frozenset[str],
+    *,
+    cut_short: bool,
 ) -> tuple[str, ...]:
     sentences = [
         message(
@@ -208,6 +212,13 @@ def does_not_prove(
         ),
         message("Probabilities are estimates that were not calibrated"),
     ]
+    if cut_short:
+        sentences.append(
+            message(
+                "The time for the search was up before every supposition was tried: there may be"
+                " faults that were not found"
+            )
+        )
     if not log.complete:
         sentences.append(
             message(
