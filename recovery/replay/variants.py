@@ -35,5 +35,9 @@ def in_utc(
 
 
 def _zoned(table: Table, name: str) -> bool:
-    column = table.column(name)
-    return "timestamptz" in (column.family, column.element, *column.fields)
+    """What a look calls otherwise than a column of the table says its moments itself."""
+    return any(
+        "timestamptz" in (column.family, column.element, *column.fields)
+        for column in table.columns
+        if column.name == name
+    )
