@@ -52,7 +52,7 @@ def targets(text: str, schema: Schema) -> tuple[Target, ...]:
 def without_where(text: str) -> str | None:
     """The statement as it runs when its whole WHERE is missing."""
     tree = postgast.parse(text)
-    statement = _changing(tree)
+    statement = changing(tree)
     if statement is None or not statement.HasField("where_clause"):
         return None
     statement.ClearField("where_clause")
@@ -61,17 +61,17 @@ def without_where(text: str) -> str | None:
 
 def without_each_condition(text: str) -> Iterator[tuple[str, str]]:
     """(the condition, the statement without it) for every AND-ed condition of its WHERE."""
-    statement = _changing(postgast.parse(text))
+    statement = changing(postgast.parse(text))
     if statement is None or statement.where_clause.WhichOneof("node") != "bool_expr":
         return
     if statement.where_clause.bool_expr.boolop != ast.AND_EXPR:
         return
     for place in range(len(statement.where_clause.bool_expr.args)):
         tree = postgast.parse(text)
-        changed = _changing(tree)
+        changed = changing(tree)
         assert changed is not None
         conditions = changed.where_clause.bool_expr.args
-        dropped = _expression_text(conditions[place])
+        dropped = expression_text(conditions[place])
         del conditions[place]
         if len(conditions) == 1:
             last = ast.Node()
@@ -83,7 +83,7 @@ def without_each_condition(text: str) -> Iterator[tuple[str, str]]:
 def returning(text: str, columns: tuple[str, ...]) -> str:
     """The UPDATE or DELETE, telling these columns of the rows it writes, each as text."""
     tree = postgast.parse(text)
-    statement = _changing(tree)
+    statement = changing(tree)
     assert statement is not None
     statement.ClearField("returning_clause")
     name = statement.relation.alias.aliasname or statement.relation.relname
@@ -118,7 +118,7 @@ def with_constant(text: str, constant: Constant, value: str) -> str:
     return postgast.deparse(tree)
 
 
-def _changing(tree: ast.ParseResult) -> ast.UpdateStmt | ast.DeleteStmt | None:
+def changing(tree: ast.ParseResult) -> ast.UpdateStmt | ast.DeleteStmt | None:
     node = tree.stmts[0].stmt
     match node.WhichOneof("node"):
         case "update_stmt":
@@ -130,7 +130,7 @@ def _changing(tree: ast.ParseResult) -> ast.UpdateStmt | ast.DeleteStmt | None:
 
 
 def _set_constants(tree: ast.ParseResult) -> list[ast.A_Const]:
-    statement = _changing(tree)
+    statement = changing(tree)
     if not isinstance(statement, ast.UpdateStmt):
         return []
     return [
@@ -154,7 +154,7 @@ def _constant_text(node: ast.A_Const) -> str | None:
             return None
 
 
-def _expression_text(condition: ast.Node) -> str:
+def expression_text(condition: ast.Node) -> str:
     tree = postgast.parse("SELECT 1 WHERE true")
     tree.stmts[0].stmt.select_stmt.where_clause.CopyFrom(condition)
     return postgast.deparse(tree).split(" WHERE ", 1)[1]
@@ -180,7 +180,7 @@ def _target(
 def injective_columns(text: str) -> frozenset[str]:
     """Columns that an UPDATE sets to a straight line of their own former value: built with
     + - * / from the column, once, and numbers. Rounding is not judged here: trials do."""
-    statement = _changing(postgast.parse(text))
+    statement = changing(postgast.parse(text))
     if not isinstance(statement, ast.UpdateStmt):
         return frozenset()
     table = statement.relation.alias.aliasname or statement.relation.relname
