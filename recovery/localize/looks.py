@@ -4,13 +4,16 @@ history of their own.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from psycopg import sql
 
 from diffing.model import Schema, Table
 from recovery.localize.scene import Scene
 from recovery.localize.statement import Target, returning, targets
-from recovery.model import Act, Variant
+from recovery.model import Act, History, Variant
+
+END = "~end"  # looks at this act are taken at the end of the history
 
 # Where no later act wrote again: cells that the variant explains, and cells that it gets wrong.
 _CELLS = """
@@ -67,6 +70,12 @@ def before(act: Act, place: int, table: Table, columns: tuple[str, ...]) -> Vari
     text = sql.SQL("SELECT {} FROM {}").format(shown, sql.Identifier(table.schema, table.relation))
     name = f"{act.id}/{place}/before {table.name} {' '.join(columns)}"
     return Variant(name, act.id, place, text.as_string(None), table.name, columns)
+
+
+def with_end(history: History) -> History:
+    """The history with an act behind all others that does nothing: looks can be taken there."""
+    at = history[-1].at if history else datetime(2000, 1, 1, tzinfo=UTC)
+    return (*history, Act(END, ("SELECT",), at))
 
 
 def instead(act: Act, place: int, text: str, aimed: Target, schema: Schema) -> Variant:

@@ -19,6 +19,7 @@ from recovery.localize.cells import lay_side_by_side
 from recovery.localize.complaints import answered
 from recovery.localize.hypotheses import as_described, missing_where, wrong_value
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
+from recovery.localize.looks import with_end
 from recovery.localize.rivals import last_to_write
 from recovery.localize.scene import Scene
 from recovery.localize.score import CREDIBLE, Score, score
@@ -148,7 +149,7 @@ def _best(search: Search, scene: Scene, found: int) -> Found | None:
 def _candidates(search: Search, scene: Scene) -> Iterator[Candidate]:
     looks = tuple(dict.fromkeys(look for one in DEVIATIONS for look in one.ask(scene)))
     if looks:
-        search.laboratory.sketch(scene.history, looks)
+        search.laboratory.sketch(with_end(scene.history), looks)
     for hypothesis in DEVIATIONS:
         yield from islice(hypothesis.propose(scene), TRIALS_MAX)
 
