@@ -71,8 +71,9 @@ class Stage:
         run: str = "run",
         shift: timedelta = timedelta(0),
         seed: float = 0.5,
+        beside: str = "",
     ) -> Played:
-        replayed = replay(self.ground, acts, run, shift=shift, seed=seed)
+        replayed = replay(self.ground, acts, run, shift=shift, seed=seed, beside=beside)
         return Played(replayed, self.effects(run))
 
     def effects(self, run: str) -> list[Effect]:

@@ -59,6 +59,14 @@ CREATE TRIGGER note BEFORE TRUNCATE ON parent EXECUTE FUNCTION note();
 
 CREATE TABLE slot (id int PRIMARY KEY, place int UNIQUE DEFERRABLE INITIALLY DEFERRED);
 INSERT INTO slot VALUES (1, 1), (2, 2);
+
+CREATE TABLE family (id int PRIMARY KEY, v text);
+CREATE TABLE member (id int PRIMARY KEY, family int REFERENCES family);
+CREATE FUNCTION say() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN NEW.v := NEW.v || '' '' || TG_NAME; RETURN NEW; END';
+CREATE TRIGGER "on" BEFORE UPDATE ON family FOR EACH ROW EXECUTE FUNCTION say();
+CREATE TRIGGER "off" BEFORE UPDATE ON family FOR EACH ROW EXECUTE FUNCTION say();
+ALTER TABLE family DISABLE TRIGGER "off";
 """
 
 
@@ -351,3 +359,14 @@ def test_numbers_of_a_failed_step_are_gone(ground: Stage) -> None:
         ("yes", "insert", "4"),
         ("empties", "insert", "5"),
     ]
+
+
+def test_a_trigger_that_was_off_stays_off(ground: Stage) -> None:
+    """Rows are borrowed with triggers silent; afterwards only those are on that were."""
+    ground.know({"public.family": [{"id": "7", "v": "kept"}]})
+    played = ground.play(
+        act("child", "INSERT INTO member VALUES (1, 7)"),
+        act("touch", "UPDATE family SET v = 'x' WHERE id = 7"),
+    )
+    whole(played)
+    assert cells(played.effects, "family") == [("touch", "7", "v", "kept", "x on")]

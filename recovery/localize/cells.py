@@ -36,7 +36,7 @@ SELECT u."table", u.key,
        coalesce(f.last_op = 'insert', came.key IS NULL AND extra.key IS NULL) AS f,
        CASE WHEN missing.key IS NOT NULL THEN false WHEN extra.key IS NOT NULL THEN true
             ELSE came.key IS NULL END AS c,
-       f.last_step AS f_step, coalesce(f.steps, []) AS f_steps,
+       f.last_step AS f_step, coalesce(f.steps, []) AS f_steps, coalesce(t.steps, []) AS t_steps,
        list_contains(coalesce(f.steps, []), $fault) AS by_fault,
        missing.backup AS missing_image, extra.current AS extra_image
 FROM touched u

@@ -10,6 +10,7 @@ from psycopg import Connection, sql
 
 from diffing.model import ForeignKey, Schema, Table
 from recovery.replay.identity import Feed
+from recovery.replay.silence import silent
 
 Row = Mapping[str, str | None]
 
@@ -97,8 +98,6 @@ class Borrower:
     def _insert(self, table: Table, row: Row) -> bool:
         """First the rows that it refers to itself."""
         statement = _statement(table, row)
-        relation = sql.Identifier(table.schema, table.relation)
-        switch = sql.SQL("ALTER TABLE {} {} TRIGGER USER")
         self._wanted.append((table.name, row))
         try:
             while True:
@@ -109,11 +108,8 @@ class Borrower:
                             "SELECT pg_catalog.pg_logical_emit_message(true, 'step', %s::text)",
                             (UNDOCUMENTED,),
                         )
-                        self._connection.execute(switch.format(relation, sql.SQL("DISABLE")))
-                        self._connection.execute(statement)
-                        # A table with constraints still to be checked cannot be altered.
-                        self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                        self._connection.execute(switch.format(relation, sql.SQL("ENABLE")))
+                        with silent(self._connection, [table.name]):
+                            self._connection.execute(statement)
                     self._rows.append((table.name, row))
                     return True
                 except psycopg.Error as error:

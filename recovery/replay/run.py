@@ -17,6 +17,7 @@ from recovery.replay import capture, clock, effects, forecast
 from recovery.replay.alignment import align
 from recovery.replay.generated import filled
 from recovery.replay.ground import SEED, Ground, clone
+from recovery.replay.order import learn_unsteady
 from recovery.replay.session import PreparationRefused, Session
 from recovery.scratch.cluster import Cluster
 
@@ -45,56 +46,78 @@ def replay(
     *,
     shift: timedelta = timedelta(0),
     seed: float = SEED,
+    beside: str = "",
     preparation: Preparation | None = None,
     progress: Progress | None = None,
 ) -> Replay:
     """Run `history` on a fresh clone; its effects replace those of `run` in the case database,
     and the ids that it issued are remembered there.
 
-    `shift` and `seed` move clock and chance, to learn which effects are unstable. Raises
-    PreparationRefused when a constraint does not allow the preparation."""
-    done = _replay(ground, history, run, shift, seed, preparation, progress)
+    `shift` and `seed` move clock and chance, to learn which effects are unstable; with `beside`,
+    the run that they are compared with, rows are moved too where an act may depend on their
+    order, and the relation `unsteady` is filled. Raises PreparationRefused when a constraint does
+    not allow the preparation."""
+    manner = _Manner(shift, seed, shuffling=bool(beside))
+    done, shuffled = _replay(ground, history, run, manner, preparation, progress)
+    if beside:
+        learn_unsteady(ground.facts, (beside, run), history, shuffled, ground.schema)
     ground.identities.remember(ground.facts)
     return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    shift: timedelta = timedelta(0)
+    seed: float = SEED
+    shuffling: bool = False
+
+
+_PLAIN = _Manner()
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    replay: Replay
+    suspects: Suspects
+    shuffled: tuple[str, ...]
 
 
 def _replay(
     ground: Ground,
     history: History,
     run: str,
-    shift: timedelta,
-    seed: float,
-    preparation: Preparation | None,
-    progress: Progress | None,
-) -> Replay:
-    """What does not add up is run once more, with the rows of those tables told whole."""
-    done, found = _once(ground, history, run, shift, seed, preparation, progress)
+    manner: _Manner = _PLAIN,
+    preparation: Preparation | None = None,
+    progress: Progress | None = None,
+) -> tuple[Replay, tuple[str, ...]]:
+    """What does not add up is run once more, with the rows of those tables told whole. Beside the
+    replay, the acts before which rows were moved."""
+    passed = _once(ground, history, run, manner, preparation, progress)
     fresh = {
         step: ground.suspects.get(step, frozenset()) | tables
-        for step, tables in found.items()
+        for step, tables in passed.suspects.items()
         if not tables <= ground.suspects.get(step, frozenset())
     }
     if fresh and sum(map(len, (ground.suspects | fresh).values())) <= _SUSPECTS_MAX:
         ground.suspects.update(fresh)
-        done, _ = _once(ground, history, run, shift, seed, preparation, None)
-    return done
+        passed = _once(ground, history, run, manner, preparation, None)
+    return passed.replay, passed.shuffled
 
 
 def _once(
     ground: Ground,
     history: History,
     run: str,
-    shift: timedelta,
-    seed: float,
+    manner: _Manner,
     preparation: Preparation | None,
     progress: Progress | None,
-) -> tuple[Replay, Suspects]:
+) -> _Passed:
     database = "replay_run"
     slot = "replay_run"
     with clone(ground, database), ground.cluster.connect(database, role="capture") as reader:
         capture.start(reader, slot)
         try:
-            with closing(_session(ground, database, shift, seed)) as session:
+            with closing(_session(ground, database, manner)) as session:
                 outcomes = []
                 for act in history:
                     if preparation and preparation.before == act.id:
@@ -115,7 +138,8 @@ def _once(
         for one in outcomes
         if one.complete and (doubtful := _doubtful(one.step, tally, session) - session.rewritten)
     }
-    return Replay(run, tuple(checked), frozenset(blind)), suspects
+    shuffled = tuple(session.disorder.shuffled) if session.disorder else ()
+    return _Passed(Replay(run, tuple(checked), frozenset(blind)), suspects, shuffled)
 
 
 def _doubtful(step: str, tally: effects.Tally, session: Session) -> frozenset[str]:
@@ -127,16 +151,17 @@ def _doubtful(step: str, tally: effects.Tally, session: Session) -> frozenset[st
     )
 
 
-def _session(ground: Ground, database: str, shift: timedelta, seed: float) -> Session:
+def _session(ground: Ground, database: str, manner: _Manner = _PLAIN) -> Session:
     return Session(
         ground.cluster,
         database,
         ground.schema,
         ground.identities,
-        shift=shift,
-        seed=seed,
+        shift=manner.shift,
+        seed=manner.seed,
         folder=ground.workspace,
         suspects=ground.suspects,
+        shuffling=manner.shuffling,
     )
 
 
@@ -151,7 +176,7 @@ class Laboratory:
     ) -> Replay | None:
         self.ground.identities.recall(self.ground.facts)
         try:
-            return _replay(self.ground, history, run, timedelta(0), SEED, preparation, None)
+            return _replay(self.ground, history, run, preparation=preparation)[0]
         except PreparationRefused:
             return None
 
@@ -166,7 +191,7 @@ class Laboratory:
         """By replaying all of it: the slow way that is always right."""
         self.ground.identities.recall(self.ground.facts)
         run = f"{name}~forecast"
-        replay = _replay(self.ground, deviant, run, timedelta(0), SEED, None, None)
+        replay, _ = _replay(self.ground, deviant, run)
         forecast.lay(self.ground.facts, base.run, run, name)
         self.ground.facts.execute("DELETE FROM effect WHERE run = ?", [run])
         known = {act.id: act for act in history}
@@ -186,7 +211,7 @@ class Laboratory:
         with (
             effects.Sketch(self.ground.facts, self.ground.schema, self.ground.workspace) as book,
             clone(self.ground, "replay_sketch"),
-            closing(_session(self.ground, "replay_sketch", timedelta(0), SEED)) as session,
+            closing(_session(self.ground, "replay_sketch")) as session,
         ):
             session.variants = by_act
             session.on_tried = book.note

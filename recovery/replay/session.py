@@ -11,9 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import psycopg
-from psycopg import Connection, sql
+from psycopg import Connection
 
-from diffing.model import Schema, parts
+from diffing.model import Schema
 from recovery.model import Act, Outcome, Preparation, StepOutcome, Variant
 from recovery.replay import clock
 from recovery.replay.borrow import Borrower
@@ -25,6 +25,8 @@ from recovery.replay.identity import (
     still_there,
 )
 from recovery.replay.looks import moved, read_looks, readable
+from recovery.replay.order import Disorder
+from recovery.replay.silence import silent
 from recovery.replay.transactions import (
     Batch,
     batches,
@@ -55,7 +57,8 @@ class PreparationRefused(Exception):
 
 class Session:
     """`written` is per step what the server itself counted, by table; `suspects` per step the
-    tables whose rows are to be told whole. Without a `folder` to work in none is told whole."""
+    tables whose rows are to be told whole. Without a `folder` to work in none is told whole.
+    With `shuffling`, `disorder` moves rows that steps may depend on the order of."""
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class Session:
         seed: float = 0.5,
         folder: Path | None = None,
         suspects: Mapping[str, frozenset[str]] | None = None,
+        shuffling: bool = False,
     ) -> None:
         self.schema = schema
         self.identities = identities
@@ -84,6 +88,7 @@ class Session:
         self._feeds = identities.feeds
         self._rewritten: set[str] = set()
         self._open()
+        self.disorder = Disorder(self._connection, schema) if shuffling else None
 
     def _open(self) -> None:
         self._connection: Connection[tuple[object, ...]] = self._cluster.connect(self._database)
@@ -114,28 +119,18 @@ class Session:
         """Make it, at the time of the act that follows. Raises PreparationRefused."""
         self._now = act.at + self.shift
         clock.set_clock(self._connection, self._now, self._path)
-        tables = [sql.Identifier(*parts(name)) for name in preparation.quiet]
         while True:
             try:
                 with self._connection.transaction():
                     self._mark(PREPARATION)
-                    self._triggers(tables, "DISABLE")
-                    for statement in preparation.statements:
-                        self._connection.execute(statement.encode())
-                    # A table with constraints still to be checked cannot be altered.
-                    self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                    self._triggers(tables, "ENABLE")
+                    with silent(self._connection, preparation.quiet):
+                        for statement in preparation.statements:
+                            self._connection.execute(statement.encode())
                 return
             except psycopg.Error as error:
                 self._recover(error)
                 if not self._borrower.borrow(error):
                     raise PreparationRefused from error
-
-    def _triggers(self, tables: Sequence[sql.Identifier], switch: str) -> None:
-        for table in tables:
-            self._connection.execute(
-                sql.SQL("ALTER TABLE {} {} TRIGGER USER").format(table, sql.SQL(switch))
-            )
 
     def run(self, act: Act) -> StepOutcome:
         """Never raises for what the step does; EngineError when the server is in trouble."""
@@ -143,6 +138,8 @@ class Session:
             return StepOutcome(act.id, Outcome.NOT_REPLAYED, act.why)
         self._now = act.at + self.shift
         clock.set_clock(self._connection, self._now, self._path)
+        if self.disorder is not None:
+            self.disorder.before(act)
         if self.variants.get(act.id):
             self._try_variants(act)
         account = Account()
@@ -371,6 +368,8 @@ class Session:
         if self._connection.closed:
             known = self._looks
             self._open()
+            if self.disorder is not None:
+                self.disorder = Disorder(self._connection, self.schema, self.disorder.shuffled)
             found = moved(known, self._looks, self.schema)
             self._rewritten |= found.readable | found.gone.keys()
 

@@ -4,6 +4,8 @@ a statement replaced without writing them one by one, and rows whose images do n
 """
 
 import json
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -24,14 +26,15 @@ Told = tuple[dict[str, str | None] | None, dict[str, str | None] | None]
 
 
 class WholeTables:
-    """One per session of a replay. `folder` exists; files there are removed by `forget`."""
+    """One per session of a replay. `folder` exists; what is put there is removed by `forget`."""
 
     def __init__(
         self, connection: Connection[tuple[object, ...]], schema: Schema, folder: Path
     ) -> None:
         self._connection = connection
         self._schema = schema
-        self._folder = folder
+        self._parent = folder
+        self._place: Path | None = None
         self._before: dict[str, Path] = {}
         self.untold: set[str] = set()  # that the server would not show, before or after
 
@@ -46,6 +49,12 @@ class WholeTables:
                 self._before[name] = path
             except psycopg.Error as error:
                 self._refuse(name, error)
+
+    @property
+    def _folder(self) -> Path:
+        if self._place is None:
+            self._place = Path(tempfile.mkdtemp(prefix="whole-", dir=self._parent))
+        return self._place
 
     def _refuse(self, name: str, error: psycopg.Error) -> None:
         if self._connection.closed or about_the_server(error):
@@ -84,8 +93,9 @@ class WholeTables:
         return tuple(self._before)
 
     def forget(self) -> None:
-        for path in (*self._before.values(), self._folder / "after.csv"):
-            path.unlink(missing_ok=True)
+        if self._place is not None:
+            shutil.rmtree(self._place, ignore_errors=True)
+            self._place = None
         self._before = {}
         self.untold = set()
 
