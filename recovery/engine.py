@@ -40,6 +40,7 @@ from recovery.case.world import Inputs, World
 from recovery.depth import Legitimate, Taken, table_depths
 from recovery.localize.locate import BASE, MOVED, Given
 from recovery.localize.locate import locate as locate_faults
+from recovery.localize.structure import Behind
 from recovery.model import (
     Assessment,
     Evidence,
@@ -54,6 +55,7 @@ from recovery.replay.run import Ground, Laboratory, prepare_ground
 from recovery.replay.run import replay as replay_history
 from recovery.reports.document import Case, depth_document
 from recovery.reports.page import html
+from recovery.scratch.counters import counters
 from recovery.script.context import ScriptContext
 from recovery.script.landmarks import landmarks
 from recovery.script.render import render
@@ -245,6 +247,7 @@ def _locate(bench: Bench) -> None:
             _wrong_way_round(bench),
             bench.world.progress,
             _time_is_up(bench),
+            _behind(bench),
         )
     )
     taken = {one.role: one.taken_at for one in bench.evidence()}
@@ -276,6 +279,21 @@ def _time_is_up(bench: Bench) -> Callable[[], bool]:
         return lambda: False
     end = monotonic() + seconds
     return lambda: monotonic() >= end
+
+
+def _behind(bench: Bench) -> tuple[Behind, ...]:
+    """Counters that stand behind the numbers given, and did not in the backup."""
+    sides = []
+    for side in SIDES:
+        with bench.cluster.connect(side) as connection:
+            sides.append(counters(connection, bench.schema(side)))
+    was = {one.sequence: one for one in sides[0]}
+    return tuple(
+        Behind(one.sequence, one.table, one.column, one.next, one.highest)
+        for one in sides[1]
+        if one.behind and one.highest is not None
+        if one.sequence in was and not was[one.sequence].behind
+    )
 
 
 def _wrong_way_round(bench: Bench) -> bool:

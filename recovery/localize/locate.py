@@ -13,7 +13,7 @@ import duckdb
 from diffing.model import Ledger, Schema, Status
 from recovery.deviation import Insert, deviate
 from recovery.localize import grade as grading
-from recovery.localize import told, whatif
+from recovery.localize import structure, told, whatif
 from recovery.localize.cells import (
     contradict,
     final_values,
@@ -62,6 +62,7 @@ class Given:
     wrong_way_round: bool
     progress: Progress
     time_is_up: Callable[[], bool] = lambda: False
+    behind: tuple[structure.Behind, ...] = ()  # counters that were not so in the backup
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ def locate(given: Given) -> Located:
     name_columns(facts, given.schema)
     learn_unstable(facts, BASE, MOVED)
     lay_out(facts, given.log, given.schema)
+    structure.note_sizes(facts, given.ledger)
     search = Search(
         given.log,
         given.schema,
@@ -124,17 +126,33 @@ def locate(given: Given) -> Located:
         replace(fault, cells=_labels(facts, fault.id)) if fault.accepted else fault
         for fault in faults
     )
+    damaged = _damaged(given, len(found) + 1)
+    asked = (*structure.on_purpose(damaged), *structure.emptied(facts))
     return Located(
-        _verdict(given, counted, complaints, contradicted, cut_short=searched.cut_short),
-        counted,
+        _verdict(
+            given,
+            (*counted, *damaged),
+            (*complaints, *asked),
+            contradicted,
+            cut_short=searched.cut_short,
+        ),
+        (*counted, *damaged),
         kept,
-        (*told.questions(facts, counted, found), *complaints),
+        (*told.questions(facts, counted, found), *complaints, *asked),
         _none_of_these(given, found),
         told.assumptions(given.log, counted),
         told.coverage(given.base),
         told.does_not_prove(given.log, facts, contradicted, cut_short=searched.cut_short),
         searched.cut_short,
     )
+
+
+def _damaged(given: Given, first: int) -> tuple[Fault, ...]:
+    """Faults of the structure itself, named from F`first`."""
+    if given.wrong_way_round:
+        return ()
+    gone = tuple(structure.gone(given.ledger, given.log, first=first))
+    return (*gone, *structure.behind(given.behind, first=first + len(gone)))
 
 
 def _histories(history: History, found: Sequence[Found]) -> tuple[History, History]:
@@ -340,7 +358,8 @@ def _verdict(
         return "inconclusive"
     if any(table.status in (Status.NOT_COMPARED, Status.PARTIAL) for table in given.ledger):
         return "inconclusive"
-    if faults:
+    # What is gone from the structure may have been removed on purpose.
+    if any(fault.fault_class is not FaultClass.DROPPED_OBJECT for fault in faults):
         return "damaged"
     outcomes = {outcome.step: outcome.outcome for outcome in given.base.outcomes}
     untried = [

@@ -17,7 +17,7 @@ from recovery.deviation import deviate
 from recovery.localize.accusation import accused, charged
 from recovery.localize.cells import lay_side_by_side
 from recovery.localize.complaints import answered
-from recovery.localize.hypotheses import as_described, missing_where, wrong_value
+from recovery.localize.hypotheses import as_described, missing_where, truncated_table, wrong_value
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.looks import with_end
 from recovery.localize.rivals import last_to_write
@@ -26,7 +26,11 @@ from recovery.localize.score import CREDIBLE, Score, score
 from recovery.model import FaultClass, Forecast, History, Laboratory, Progress, Replay, StepLog
 
 # Classes of faults in which something else was done than the log says.
-DEVIATIONS: tuple[Hypothesis, ...] = (missing_where.HYPOTHESIS, wrong_value.HYPOTHESIS)
+DEVIATIONS: tuple[Hypothesis, ...] = (
+    missing_where.HYPOTHESIS,
+    wrong_value.HYPOTHESIS,
+    truncated_table.HYPOTHESIS,
+)
 # Classes in which just that was done, and it was the mistake.
 MISTAKES: tuple[Hypothesis, ...] = (as_described.HYPOTHESIS,)
 BY_CLASS: dict[FaultClass, Hypothesis] = {one.fault_class: one for one in DEVIATIONS + MISTAKES}
