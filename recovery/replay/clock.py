@@ -161,17 +161,23 @@ def search_path(connection: Connection[tuple[object, ...]], *, creating: bool = 
 def set_clock(connection: Connection[tuple[object, ...]], at: datetime, path: str) -> None:
     """A session as new, whatever the step before has set, with the clock and the zone in which
     the step was written down. Temporary tables stay."""
-    offset = at.utcoffset() or timedelta(0)
-    zone = f"<{_hours(offset)}>{_hours(-offset)}" if offset else "UTC"
     connection.execute(
         sql.SQL(
             "RESET ROLE; RESET SESSION AUTHORIZATION; RESET ALL; DEALLOCATE ALL; CLOSE ALL;"
-            " SELECT pg_catalog.pg_advisory_unlock_all(),"
-            " pg_catalog.set_config('dbmend.now', {}, false),"
-            " pg_catalog.set_config('search_path', {}, false),"
-            " pg_catalog.set_config('TimeZone', {}, false)"
-        ).format(sql.Literal(at.isoformat()), sql.Literal(path), sql.Literal(zone))
+            " SELECT pg_catalog.pg_advisory_unlock_all(), {}"
+        ).format(moment(at, path))
     )
+
+
+def moment(at: datetime, path: str) -> sql.Composed:
+    """What a SELECT has to call so that a step sees this time, its zone and these schemas."""
+    offset = at.utcoffset() or timedelta(0)
+    zone = f"<{_hours(offset)}>{_hours(-offset)}" if offset else "UTC"
+    return sql.SQL(
+        "pg_catalog.set_config('dbmend.now', {}, false),"
+        " pg_catalog.set_config('search_path', {}, false),"
+        " pg_catalog.set_config('TimeZone', {}, false)"
+    ).format(sql.Literal(at.isoformat()), sql.Literal(path), sql.Literal(zone))
 
 
 def keep_clock(connection: Connection[tuple[object, ...]], at: datetime) -> None:
@@ -184,12 +190,17 @@ def set_chance(
 ) -> None:
     """Chance as `seed` has it for the part of a history that is called `name`: parts differ, or
     all their new ids would be the same. What is written from here on belongs to step `mark`."""
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    share = int.from_bytes(digest[:6], "big") / 2**48
     connection.execute(
-        "SELECT pg_catalog.setseed(%s), pg_catalog.pg_logical_emit_message(true, 'step', %s::text)",
-        (2 * share - 1, mark),
+        "SELECT pg_catalog.setseed(%s), pg_catalog.pg_logical_emit_message(true, 'step', %s::text),"
+        " pg_catalog.set_config('dbmend.mark', %s, false)",
+        (chance(name, seed), mark, mark),
     )
+
+
+def chance(name: str, seed: float) -> float:
+    """What setseed takes for the part of a history that is called `name`."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return 2 * (int.from_bytes(digest[:6], "big") / 2**48) - 1
 
 
 def _hours(offset: timedelta) -> str:
