@@ -118,12 +118,14 @@ class Bench:
         targets=AIM,
         rare=(),
         others=(),
+        omitted=(),
+        certain=True,
     ):
         """(key, column, label, grade, target) of everything found damaged."""
         lay_side_by_side(self.facts, target="target", faulty="faulty", fault_act=STEP)
         verdicts = grading.Verdicts(
             "F1", STEP, STEP, fault_class, "user", "target", "faulty", targets,
-            frozenset(injective), frozenset(covered), frozenset(others),
+            *map(frozenset, (injective, covered, others, omitted)), certain,
         )  # fmt: skip
         asked = {
             (table, column, value)
@@ -406,3 +408,106 @@ def test_an_added_row_is_not_worked_on_because_its_stamp_differs_by_seconds():
     bench.divergence("public.item", "1", "extra", "", None, compact(soon))
     found = bench.judge(targets=INSERTS, fault_class=FaultClass.AS_DESCRIBED)
     assert found == [("1", "", "direct", "consistent", None)]
+
+
+# --- what was left undone -------------------------------------------------------------------------
+
+SKIPPED = {"fault_class": FaultClass.SKIPPED, "omitted": (STEP,)}
+# The log sets 'paid' (5.00 -> 9.00); nobody did, and the backup's value is still there.
+NOT_DONE = Cell(t="9.00", t_by=(STEP,), f="100.00", c="100.00", by=(), early="9.00")
+
+UNDONE = {
+    "nothing has written it since": (NOT_DONE, {}, ("omission", "consistent", "9.00")),
+    "log complete": (NOT_DONE, COVERED, ("omission", "proven", "9.00")),
+    "the class vouches for no column": (
+        NOT_DONE, {"injective": ()}, ("omission", "stale", "9.00"),
+    ),
+    "something else is there": (
+        replace(NOT_DONE, c="7.00"), {}, ("omission", "undecided", None),
+    ),
+    "an undocumented edit decides whether the row was meant": (
+        replace(NOT_DONE, early="100.00"), {}, ("omission", "undecided", None),
+    ),
+    "a later step would have gone on from there": (
+        replace(NOT_DONE, t="18.00", t_by=(STEP, "9"), early="18.00"),
+        {}, ("omission", "stale", "18.00"),
+    ),
+    "a later step did go on from the old value": (
+        replace(NOT_DONE, t="18.00", t_by=(STEP, "9"), f="200.00", c="200.00", by=("9",),
+                early="18.00", **TELLS),
+        {}, ("omission", "consistent", "18.00"),
+    ),
+    "a total that was made from the old value": (
+        replace(NOT_DONE, **LATER | TELLS, t_by=("9",), f="200.00", c="200.00"),
+        {}, ("collateral", "consistent", "9.00"),
+    ),
+    "work that nobody wrote down could look like it": (
+        NOT_DONE, {"certain": False}, ("omission", "stale", "9.00"),
+    ),
+    "the same, log complete": (
+        NOT_DONE, {"certain": False, **COVERED}, ("omission", "stale", "9.00"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNDONE)
+def test_cells_that_should_have_been_written(name):
+    cell, how, expected = UNDONE[name]
+    assert one(cell, **SKIPPED, **how) == expected
+
+
+def test_what_another_fault_left_undone_is_not_this_ones():
+    assert judged(NOT_DONE, others=(STEP,)) == []
+
+
+def spared(now=None, *, targets=DELETES, **how):
+    """The step should have deleted a row, which is there as in the backup, or else as `now`."""
+    bench = Bench()
+    bench.row("target", STEP, "delete", ROW)
+    for column, value in (now or {}).items():
+        bench.divergence("public.item", "1", "changed", column, ROW[column], value)
+    how = {**SKIPPED, "injective": ("",), **how}
+    found = bench.judge(targets=targets, **how)
+    images = bench.facts.execute("SELECT backup, current FROM damage").fetchall()
+    return found, images
+
+
+def test_rows_that_should_have_been_deleted():
+    image = compact(ROW)
+    assert spared() == ([("1", "", "omission", "consistent", None)], [(image, image)])
+    assert spared(**COVERED) == ([("1", "", "omission", "proven", None)], [(image, image)])
+    assert spared(injective=()) == ([("1", "", "omission", "stale", None)], [(image, image)])
+    assert spared(omitted=()) == ([("1", "", "collateral", "stale", None)], [(image, image)])
+    assert spared(others=(STEP,), omitted=()) == ([], [])
+
+
+def test_a_row_that_should_have_been_deleted_and_was_worked_on_is_undecided():
+    found = [("1", "", "omission", "undecided", None)]
+    image = compact({**ROW, "w": "typed in"})
+    assert spared({"w": "typed in"}) == (found, [(compact(ROW), image)])
+    assert spared({"w": "typed in"}, **COVERED) == (found, [(compact(ROW), image)])
+
+
+def missed(*, row=ROW, unstable=(), came=False, **how):
+    """The step should have inserted a row; `came`: it did."""
+    bench = Bench(unstable)
+    bench.row("target", STEP, "insert", row)
+    if came:
+        bench.divergence("public.item", "1", "extra", "", None, compact(row))
+    return bench.judge(targets=INSERTS, **{**SKIPPED, "injective": ("",), **how})
+
+
+def test_rows_that_should_have_come():
+    image = compact(ROW)
+    assert missed() == [("1", "", "omission", "consistent", image)]
+    assert missed(**COVERED) == [("1", "", "omission", "proven", image)]
+    assert missed(injective=()) == [("1", "", "omission", "stale", image)]
+    assert missed(omitted=()) == [("1", "", "collateral", "stale", image)]
+    assert missed(came=True, **COVERED) == []
+
+
+def test_the_time_of_a_row_that_should_have_come_is_known_only_about():
+    timed = {**ROW, "at": THEN}
+    assert missed(row=timed, unstable=("at",), **COVERED) == [
+        ("1", "", "omission", "stale", compact(timed))
+    ]

@@ -23,6 +23,10 @@ _MACROS = (
     "CREATE OR REPLACE TEMP MACRO moment(x) AS epoch_us(try_cast(left(x, 26) AS TIMESTAMP))",
     "CREATE OR REPLACE TEMP MACRO agrees(c, f, unstable) AS c IS NOT DISTINCT FROM f OR"
     f" (unstable AND abs(moment(c) - moment(f)) <= {TOLERANCE_SECONDS * 1_000_000})",
+    # Does a row or cell belong to another fault: what that one did, or what it left undone?
+    "CREATE OR REPLACE TEMP MACRO foreign_to(f_steps, t_steps, others) AS"
+    " list_has_any(f_steps, others) OR list_has_any(list_filter(t_steps,"
+    " lambda s: NOT list_contains(f_steps, s)), others)",
     # Names and values of one row, in column order, as compact JSON.
     "CREATE OR REPLACE TEMP MACRO row_json(names, texts) AS '{' || list_aggregate(list_transform("
     "list_zip(names, texts), lambda p: to_json(p[1])::VARCHAR || ':' ||"
@@ -58,7 +62,7 @@ WITH told AS (
 SELECT *, agrees(c, f, unstable) AS explained,
        list_contains($direct::VARCHAR[], "table" || chr(31) || "column") AS aimed
 FROM told WHERE NOT (unstable AND NOT agrees(c, f, unstable)) AND c IS DISTINCT FROM t
-  AND (by_fault OR NOT list_has_any(f_steps, $others::VARCHAR[]))
+  AND (by_fault OR NOT foreign_to(f_steps, t_steps, $others::VARCHAR[]))
   AND ("table", key, "column") NOT IN (SELECT ("table", key, "column") FROM damage)
 """
 
@@ -90,14 +94,15 @@ WITH graded AS (
         WHEN list_contains($covered::VARCHAR[], "table")
             THEN CASE WHEN unstable THEN 'consistent' ELSE 'proven' END
         WHEN unstable THEN 'touch'
-        WHEN aimed AND telling AND list_contains($injective::VARCHAR[], "column")
+        WHEN aimed AND (telling OR untouched) AND list_contains($injective::VARCHAR[], "column")
             THEN 'consistent'
         WHEN aimed AND noted THEN 'consistent'
         WHEN NOT aimed AND telling THEN 'consistent'
         WHEN rare AND (fixed OR NOT aimed AND sure) THEN 'consistent'
         ELSE 'stale' END AS grade
     FROM (SELECT j.*, r.rare, (CASE WHEN d.key IS NOT NULL THEN d.value ELSE j.b END)
-                  IS NOT DISTINCT FROM j.t AS sure
+                  IS NOT DISTINCT FROM j.t AS sure,
+              NOT by_fault AND list_contains($omitted::VARCHAR[], t_step) AS untouched
           FROM judged j
           LEFT JOIN rarity r ON r."table" = j."table" AND r."column" = j."column" AND r.f = j.f
           LEFT JOIN outcome d ON d.run = 'target doubt' AND d."table" = j."table" AND d.key = j.key
@@ -110,7 +115,7 @@ settled AS (
     FROM graded g WINDOW one_row AS (PARTITION BY "table", key))
 SELECT "table", key, "column",
        CASE WHEN by_fault AND t_step <> $act AND t IS DISTINCT FROM b THEN 'lost-work'
-            WHEN NOT by_fault AND list_contains(t_steps, $act) THEN 'omission'
+            WHEN NOT by_fault AND list_has_any(t_steps, $omitted::VARCHAR[]) THEN 'omission'
             WHEN by_fault AND aimed THEN 'direct' WHEN by_fault THEN 'cascade'
             ELSE 'collateral' END,
        $fault, $step, $cause, b, CASE WHEN $described THEN f ELSE t END, c,
@@ -125,36 +130,62 @@ WITH image AS (
            row_json(list(n."column" ORDER BY l.position), list(n.final ORDER BY l.position)) AS row
     FROM net n JOIN layout l ON l."table" = n."table" AND l."column" = n."column"
     WHERE n."column" <> '' GROUP BY ALL),
+mine AS (
+    SELECT *, NOT by_fault AND list_has_any(t_steps, $omitted::VARCHAR[]) AS omitted,
+           list_contains($covered::VARCHAR[], "table") AS covered
+    FROM row WHERE (by_fault OR NOT foreign_to(f_steps, t_steps, $others::VARCHAR[]))
+      AND ("table", key, '') NOT IN (SELECT ("table", key, "column") FROM damage)),
 gone AS (
-    SELECT r.*, CASE WHEN r.b THEN coalesce(whole.row, r.missing_image) ELSE i.row END AS should
-    FROM row r
+    SELECT r.*, CASE WHEN r.b THEN coalesce(whole.row, r.missing_image) ELSE i.row END AS should,
+           NOT r.b AND r."table" IN (SELECT "table" FROM unstable) AS timed
+    FROM mine r
     LEFT JOIN image i ON i.run = $target AND i."table" = r."table" AND i.key = r.key
     LEFT JOIN restored whole ON whole."table" = r."table" AND whole.key = r.key
-    WHERE r.t AND NOT r.f AND NOT r.c)
-SELECT "table", key, '', CASE WHEN b THEN CASE WHEN by_fault AND list_contains($aimed::VARCHAR[],
-           "table") THEN 'direct' WHEN by_fault THEN 'cascade' ELSE 'collateral' END
-           ELSE 'lost-work' END,
+    WHERE r.t AND NOT r.f AND NOT r.c),
+edited AS (
+    SELECT DISTINCT c."table", c.key FROM cell c
+    LEFT JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
+    WHERE c.f_row AND c.c_row AND NOT c.t_row AND NOT agrees(c.c, c.f, u."column" IS NOT NULL))
+SELECT "table", key, '',
+       CASE WHEN omitted THEN 'omission'
+            WHEN b THEN CASE WHEN by_fault AND list_contains($aimed::VARCHAR[], "table")
+                THEN 'direct' WHEN by_fault THEN 'cascade' ELSE 'collateral' END
+            WHEN len(f_steps) = 0 THEN 'collateral' ELSE 'lost-work' END,
        $fault, $step, $cause, missing_image, CASE WHEN $described THEN NULL ELSE should END, NULL,
-       should, CASE WHEN list_contains($covered::VARCHAR[], "table") THEN 'proven'
-                    ELSE 'stale' END, ''
-FROM gone WHERE (by_fault OR NOT list_has_any(f_steps, $others::VARCHAR[]))
-  AND ("table", key, '') NOT IN (SELECT ("table", key, "column") FROM damage)
+       should, CASE WHEN NOT b AND timed AND NOT $exact_clock THEN 'stale'
+                    WHEN covered THEN CASE WHEN timed THEN 'consistent' ELSE 'proven' END
+                    WHEN omitted AND NOT timed AND list_contains($injective::VARCHAR[], '')
+                        THEN 'consistent' ELSE 'stale' END, ''
+FROM gone
 UNION ALL
 SELECT r."table", r.key, '', CASE WHEN by_fault AND list_contains($aimed::VARCHAR[], r."table")
            THEN 'direct' WHEN by_fault THEN 'cascade' ELSE 'collateral' END,
        $fault, $step, $cause, NULL, CASE WHEN $described THEN extra_image END, extra_image, NULL,
-       CASE WHEN edited.key IS NOT NULL THEN 'undecided'
-            WHEN list_contains($covered::VARCHAR[], r."table") THEN 'proven'
+       CASE WHEN edited.key IS NOT NULL THEN 'undecided' WHEN covered THEN 'proven'
             ELSE 'consistent' END, ''
-FROM row r
-LEFT JOIN (SELECT DISTINCT c."table", c.key FROM cell c
-           LEFT JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
-           WHERE c.f_row AND c.c_row AND NOT c.t_row
-             AND NOT agrees(c.c, c.f, u."column" IS NOT NULL)) edited
-       ON edited."table" = r."table" AND edited.key = r.key
+FROM mine r LEFT JOIN edited ON edited."table" = r."table" AND edited.key = r.key
 WHERE NOT r.t AND r.f AND r.c AND r.extra_image IS NOT NULL
-  AND (by_fault OR NOT list_has_any(f_steps, $others::VARCHAR[]))
-  AND (r."table", r.key, '') NOT IN (SELECT ("table", key, "column") FROM damage)
+UNION ALL
+SELECT r."table", r.key, '', CASE WHEN omitted THEN 'omission' ELSE 'collateral' END,
+       $fault, $step, $cause, s.backup, NULL, s.current, NULL,
+       CASE WHEN edited.key IS NOT NULL THEN 'undecided' WHEN covered THEN 'proven'
+            WHEN omitted AND list_contains($injective::VARCHAR[], '') THEN 'consistent'
+            ELSE 'stale' END, ''
+FROM mine r JOIN spared s ON s."table" = r."table" AND s.key = r.key
+LEFT JOIN edited ON edited."table" = r."table" AND edited.key = r.key
+"""
+
+# Rows of the backup that should have been deleted and are still there, as they were and as they
+# are: the deletion that was to come has seen all of their columns.
+_SPARED = """
+CREATE OR REPLACE TEMP TABLE spared AS
+SELECT r."table", r.key, row_json(list(l."column" ORDER BY l.position),
+           list(c.b ORDER BY l.position)) AS backup,
+       row_json(list(l."column" ORDER BY l.position), list(c.c ORDER BY l.position)) AS current
+FROM row r JOIN layout l ON l."table" = r."table"
+LEFT JOIN cell c ON c."table" = r."table" AND c.key = r.key AND c."column" = l."column"
+WHERE r.b AND NOT r.t AND r.f AND r.c
+GROUP BY ALL HAVING count(c.key) = count(*)
 """
 
 # A row of the backup that the target history changed before it was lost: the backup's image with
@@ -214,6 +245,8 @@ class Verdicts:
     injective: frozenset[str]
     covered: frozenset[str]
     others: frozenset[str]
+    omitted: frozenset[str] = frozenset()  # acts of the target that this fault left undone
+    certain: bool = True  # False: nothing is surer than stale
 
 
 def prepare(
@@ -274,18 +307,20 @@ def grade(
         "cause": verdicts.cause,
         "covered": sorted(verdicts.covered),
         "described": verdicts.fault_class is FaultClass.AS_DESCRIBED,
+        "injective": sorted(verdicts.injective),
+        "omitted": sorted(verdicts.omitted),
+        "exact_clock": _clock_is_exact(facts),
     }
     facts.execute(
         _CELLS,
         shared
         | {
             "act": verdicts.act,
-            "injective": sorted(verdicts.injective),
-            "exact_clock": _clock_is_exact(facts),
             "named": verdicts.fault_class not in _BY_EFFECT,
         },
     )
     facts.execute(_RESTORED, {"target": verdicts.target})
+    facts.execute(_SPARED)
     facts.execute(
         _ROWS,
         shared
@@ -295,6 +330,12 @@ def grade(
             "others": sorted(verdicts.others),
         },
     )
+    if not verdicts.certain:
+        facts.execute(
+            "UPDATE damage SET grade = 'stale'"
+            " WHERE fault = ? AND grade IN ('proven', 'consistent', 'derived')",
+            [verdicts.fault],
+        )
 
 
 def doubt(facts: duckdb.DuckDBPyConnection, fault: str, rival: str, *, same_target: bool) -> None:

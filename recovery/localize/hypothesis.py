@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from recovery.deviation import Deviations
+from recovery.deviation import Deviations, Drop
 from recovery.localize.complaints import NOTHING_SAID, Agreement
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
@@ -31,6 +31,17 @@ class Candidate:
     targets: tuple[Target, ...]
     injective: frozenset[str] = frozenset()  # columns the faulty statement maps one to one
     confirmed: bool = True  # False: only a person can say that this was the mistake
+    certain: bool = True  # False: work that nobody wrote down could look like it; see `grade`
+
+    @property
+    def omitted(self) -> frozenset[str]:
+        """Acts that should have been done and were not."""
+        return frozenset(one.act for one in self.happened if isinstance(one, Drop))
+
+    @property
+    def acts(self) -> frozenset[str]:
+        """All that the fault did or left undone."""
+        return self.omitted | {self.act}
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,12 +109,12 @@ def locate(given: Given) -> Located:
     faulty, target = _histories(given.history, found)
     given.laboratory.run(faulty, "faulty")
     given.laboratory.run(target, "target")
-    acts = frozenset(one.candidate.act for one in found)
+    acts = frozenset(act for one in found for act in one.candidate.acts)
     faults = tuple(
         fault
         for number, one in enumerate(found, 1)
         for fault in (
-            _grade(given, one, f"F{number}", faulty, target, acts - {one.candidate.act}),
+            _grade(given, one, f"F{number}", faulty, target, acts - one.candidate.acts),
             *_alternatives(given, one, f"F{number}"),
         )
     )
@@ -193,6 +193,8 @@ def _grade(
         candidate.injective,
         _covered(given),
         others,
+        candidate.omitted,
+        candidate.certain,
     )
     find_records(facts, Faulty("faulty", act, candidate.targets), given.schema)
     asked = grading.prepare(facts, verdicts)

@@ -17,7 +17,14 @@ from recovery.deviation import deviate
 from recovery.localize.accusation import accused, charged
 from recovery.localize.cells import lay_side_by_side
 from recovery.localize.complaints import answered
-from recovery.localize.hypotheses import as_described, missing_where, truncated_table, wrong_value
+from recovery.localize.hypotheses import (
+    as_described,
+    missing_where,
+    truncated_table,
+    unlogged,
+    wrong_predicate,
+    wrong_value,
+)
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.looks import with_end
 from recovery.localize.rivals import last_to_write
@@ -29,7 +36,9 @@ from recovery.model import FaultClass, Forecast, History, Laboratory, Progress, 
 DEVIATIONS: tuple[Hypothesis, ...] = (
     missing_where.HYPOTHESIS,
     wrong_value.HYPOTHESIS,
+    wrong_predicate.HYPOTHESIS,
     truncated_table.HYPOTHESIS,
+    unlogged.HYPOTHESIS,
 )
 # Classes in which just that was done, and it was the mistake.
 MISTAKES: tuple[Hypothesis, ...] = (as_described.HYPOTHESIS,)
@@ -126,7 +135,7 @@ def _with_fault(search: Search, scene: Scene, candidate: Candidate, number: int)
     history = deviate(scene.history, candidate.happened)
     run = search.laboratory.run(history, f"fault-{number}")
     assert run is not None
-    taken = scene.taken | {candidate.act, candidate.step}
+    taken = scene.taken | candidate.acts | {candidate.step}
     return replace(scene, history=history, base=run, taken=taken)
 
 
