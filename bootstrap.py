@@ -21,6 +21,7 @@ USAGE = """usage: ./go VERB [ARGUMENTS]
   test [PYTEST ARGS]    the tests
   check [--all]         format, lint, types, layers, tests, the built wheel; --all: what needs more
   bench [ARGUMENTS]     the benchmarks
+  fuzz [ARGUMENTS]      made-up histories against the fast what-if; 10,000 without arguments
   dbmend [ARGUMENTS]    the program itself, from this checkout
 """
 
@@ -68,6 +69,7 @@ def main(arguments: list[str]) -> int:
             "demo": [str(VENV / "bin" / "dbmend"), "demo"],
             "test": ["-m", "pytest"],
             "bench": ["-m", "benchmarks.run"],
+            "fuzz": ["-m", "benchmarks.fuzz_whatif"],
             "dbmend": [str(VENV / "bin" / "dbmend")],
         }
         if verb not in commands:
@@ -80,7 +82,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("\ndbmend set-up: interrupted; the next run starts it afresh", file=sys.stderr)
         return 130
-    if verb in ("test", "bench"):
+    if verb in ("test", "bench", "fuzz"):
         os.chdir(ROOT)
     os.execv(PYTHON, [str(PYTHON), *commands[verb], *rest])
 

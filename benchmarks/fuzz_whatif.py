@@ -22,7 +22,7 @@ from tests.histories import SHARED
 from tests.whatif_fuzz import FAULTS, UNANSWERED_MAX, Tally, fuzz, schema_of, shrunk, workplace
 
 _SHRUNK_MAX = 3  # failures made small
-_CHUNK = 20 * SHARED  # bases that a worker tells between two reports
+_CHUNK = 2 * SHARED  # bases that a worker tells between two reports
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
