@@ -1,0 +1,99 @@
+"""The two sides of a statement that hit other rows than it should have: rows wrongly changed, and
+rows wrongly left out. What speaks for it, under a log that may lack legitimate work?
+
+Somebody may have done the same to more rows on purpose, or taken it back on some. Either alone
+looks like a fault and is none. Both at once, row for row, is hardly chance; and touched-at columns
+show who wrote a row last.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from recovery.localize.hypothesis import Candidate, Witness
+from recovery.localize.statement import Target
+
+BOTH_MIN = 2  # rows on each side
+_KEPT_MIN = 8  # rows left out, when nothing but their number speaks for it
+_VALUES_MIN = 3  # values among them: one value can be typed back, many can not
+_DONE_MIN = 3  # rows that the step did change: it ran
+
+_SIDES = """
+WITH touched AS (
+    SELECT c."table", c.key,
+           bool_or(c.c IS DISTINCT FROM c.b AND c.c_row) AS written
+    FROM cell c JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
+    WHERE list_contains(c.t_steps, $act) AND c.t_row AND c.f_row GROUP BY ALL),
+told AS (
+    SELECT c.*, r.by_fault AS hit FROM cell c
+    JOIN (SELECT "table", key, bool_or(by_fault) AS by_fault FROM cell GROUP BY ALL) r
+      ON r."table" = c."table" AND r.key = c.key
+    LEFT JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
+    WHERE u."column" IS NULL AND c.c_row AND c.t_row AND c.f_row
+      AND list_contains($aimed::VARCHAR[], c."table")),
+rows AS (
+    SELECT "table", key, bool_or(by_fault AND t IS DISTINCT FROM f) AS changed,
+           bool_or(NOT by_fault AND list_contains(t_steps, $act) AND t IS DISTINCT FROM f) AS kept,
+           bool_or(by_fault AND t IS NOT DISTINCT FROM f AND c IS NOT DISTINCT FROM f
+                   AND f IS DISTINCT FROM b) AS done,
+           bool_and(t IS NOT DISTINCT FROM f OR c IS NOT DISTINCT FROM f) AS explained,
+           list(b) FILTER (NOT by_fault AND list_contains(t_steps, $act)) AS images
+    FROM told GROUP BY ALL
+    UNION ALL
+    SELECT "table", key, t AND NOT f, f AND NOT t, NOT t AND NOT f AND NOT c AND by_fault,
+           t = f OR c = f, [key]
+    FROM row WHERE b AND NOT (t AND f) AND list_contains($aimed::VARCHAR[], "table"))
+SELECT count(*) FILTER (changed AND explained), count(*) FILTER (kept AND explained),
+       count(DISTINCT images) FILTER (kept AND explained), count(*) FILTER (done),
+       count(*) FILTER (kept AND explained AND touched.written IS NOT NULL
+                        AND NOT touched.written),
+       count(*) FILTER (kept AND explained AND touched.written)
+FROM rows LEFT JOIN touched USING ("table", key)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Rows in question that are as the fault would leave them. Of those `kept` (wrongly left out):
+    how many `values` they hold, how many are `untouched` since the backup by their touched-at
+    columns, and how many were `written` since. `done`: rows on which both agree."""
+
+    changed: int
+    kept: int
+    values: int
+    done: int
+    untouched: int
+    written: int
+
+
+def sides(facts: duckdb.DuckDBPyConnection, act: str, aimed: Sequence[Target]) -> Sides:
+    """Of the runs that are laid side by side: the log as target, the fault."""
+    tables = sorted({target.table for target in aimed})
+    row = facts.execute(_SIDES, {"act": act, "aimed": tables}).fetchone()
+    assert row is not None
+    return Sides(*(int(number) for number in row))
+
+
+def speaks_for(found: Sides, candidate: Candidate, witness: Witness) -> bool:
+    """Is it more than somebody's work that was not written down? People say so, the log is
+    complete, touched-at columns show it, or both sides agree with the fault."""
+    if witness.covered:
+        return True
+    if found.written * 2 > found.kept or (found.changed and witness.last_writer == "somebody"):
+        return False
+    if witness.complaints.fine + witness.complaints.against > witness.complaints.explained:
+        return False
+    if witness.vouched:
+        return True
+    changed_shown = not found.changed or witness.last_writer == "the step"
+    kept_shown = not found.kept or found.untouched * 2 > found.kept
+    if changed_shown and kept_shown:
+        return True
+    return min(found.changed, found.kept) >= BOTH_MIN
+
+
+def kept_alone(found: Sides) -> bool:
+    """So many rows with so many values were left out, and the step did run, that it is more than
+    somebody who took it back."""
+    return found.kept >= _KEPT_MIN and found.values >= _VALUES_MIN and found.done >= _DONE_MIN
