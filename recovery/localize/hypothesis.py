@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import duckdb
+
+from diffing.model import Schema
 from recovery.deviation import Deviations, Drop
 from recovery.localize.complaints import NOTHING_SAID, Agreement
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.statement import Target
-from recovery.model import FaultClass, Step, Variant
+from recovery.model import Fault, FaultClass, Question, Step, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,18 @@ def nothing_to_ask(scene: Scene) -> Iterator[Variant]:
     return iter(())
 
 
+def nothing_to_settle(
+    facts: duckdb.DuckDBPyConnection, schema: Schema, candidate: Candidate, fault: str
+) -> None:
+    pass
+
+
+def no_question(
+    facts: duckdb.DuckDBPyConnection, candidate: Candidate, fault: Fault
+) -> tuple[Question, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
     """A class of faults.
@@ -78,6 +93,9 @@ class Hypothesis:
     admits   whether the evidence is enough, when the log may lack legitimate work that explains
              the same (the cells are explained, that was tested before)
     told     one sentence (a message) that a person can check
+    settle   what the class knows of single rows, once the fault of this name is graded: it may
+             lower grades in `damage`, and add rows that a person has to decide about
+    asks     questions to a person that come with the fault
     """
 
     fault_class: FaultClass
@@ -85,3 +103,7 @@ class Hypothesis:
     told: Callable[[Candidate, Score], str]
     ask: Callable[[Scene], Iterator[Variant]] = nothing_to_ask
     admits: Callable[[Scene, Candidate, Score, Witness], bool] = lambda *_: True
+    settle: Callable[[duckdb.DuckDBPyConnection, Schema, Candidate, str], None] = nothing_to_settle
+    asks: Callable[[duckdb.DuckDBPyConnection, Candidate, Fault], tuple[Question, ...]] = (
+        no_question
+    )

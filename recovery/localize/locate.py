@@ -24,7 +24,7 @@ from recovery.localize.cells import (
 from recovery.localize.complaints import heard, lay_out
 from recovery.localize.records import Faulty, find_records
 from recovery.localize.score import Score
-from recovery.localize.search import Findings, Found, Search, find_faults
+from recovery.localize.search import BY_CLASS, Findings, Found, Search, find_faults
 from recovery.model import (
     AssessmentVerdict,
     Event,
@@ -211,6 +211,7 @@ def _grade(
         grading.doubt(facts, name, rival.name, same_target=rival.candidate.meant == candidate.meant)
     if not candidate.confirmed:
         grading.ask_a_person(facts, name)
+    BY_CLASS[candidate.fault_class].settle(facts, given.schema, candidate, name)
     return Fault(
         name,
         candidate.step,

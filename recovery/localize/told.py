@@ -79,6 +79,7 @@ def questions(
         if not one.candidate.confirmed:
             questions.append(_which(facts, fault, one))
             continue
+        questions += BY_CLASS[fault.fault_class].asks(facts, one.candidate, fault)
         if fault.fault_class is FaultClass.AS_DESCRIBED:
             cells = sum(count for _, count in fault.cells)
             questions.append(
@@ -119,6 +120,12 @@ def questions(
                         " typed in afterwards, so that it is right?",
                         n=int(undecided[0]),
                         step=fault.step,
+                    )
+                    if fault.step
+                    else message(
+                        "{n} damaged cells hold another value today. Was it typed in afterwards,"
+                        " so that it is right?",
+                        n=int(undecided[0]),
                     ),
                     (
                         Alternative(message("It is right"), message("They stay as they are"), 0),
