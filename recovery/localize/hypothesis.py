@@ -9,7 +9,7 @@ from typing import Literal
 import duckdb
 
 from diffing.model import Schema
-from recovery.deviation import Deviations, Drop
+from recovery.deviation import Deviations, Drop, Replace
 from recovery.localize.complaints import NOTHING_SAID, Agreement
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
@@ -38,8 +38,8 @@ class Candidate:
 
     @property
     def omitted(self) -> frozenset[str]:
-        """Acts that should have been done and were not."""
-        return frozenset(one.act for one in self.happened if isinstance(one, Drop))
+        """Acts that should have been done and were not, or were done to other rows."""
+        return frozenset(one.act for one in self.happened if isinstance(one, Drop | Replace))
 
     @property
     def acts(self) -> frozenset[str]:
