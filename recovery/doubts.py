@@ -113,10 +113,17 @@ def taken_the_wrong_way_round(evidence: Sequence[Evidence]) -> tuple[str, ...]:
     )
 
 
-def about_order(backup: Schema, current: Schema, ledger: Ledger) -> tuple[str, ...]:
+def about_order(
+    backup: Schema, current: Schema, ledger: Ledger, *, set_back: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
     """Numbers that only grow: when none is ahead and some are behind, the two are swapped, or an
-    older state was restored over a newer one."""
-    now = {sequence.name: sequence.last_value for sequence in current.sequences}
+    older state was restored over a newer one. `set_back`: sequences that are behind their own
+    numbers, which says nothing about the age of the state."""
+    now = {
+        sequence.name: sequence.last_value
+        for sequence in current.sequences
+        if sequence.name not in set_back
+    }
     pairs = [
         (sequence.last_value, now[sequence.name])
         for sequence in backup.sequences

@@ -189,7 +189,7 @@ def _compare(bench: Bench) -> None:
         progress=bench.world.progress,
     )
     doubts.require_no_trouble(ledger)
-    warnings = doubts.about_order(backup.schema, current.schema, ledger)
+    warnings = doubts.about_order(backup.schema, current.schema, ledger, set_back=_set_back(bench))
     known = doubts.about_times(bench.evidence(), bench.log)
     bench.case.write_document(WARNINGS, "warnings", {"warnings": (*known, *warnings)})
     bench.case.write_document("diff.json", "diff", ledger_json(ledger))
@@ -296,9 +296,18 @@ def _behind(bench: Bench) -> tuple[Behind, ...]:
     )
 
 
+def _set_back(bench: Bench) -> frozenset[str]:
+    return frozenset(one.sequence for one in _behind(bench))
+
+
 def _wrong_way_round(bench: Bench) -> bool:
     """May the backup be the newer one, or of another database? Then no fault is looked for."""
-    order = doubts.about_order(bench.schema("backup"), bench.schema("current"), _ledger(bench))
+    order = doubts.about_order(
+        bench.schema("backup"),
+        bench.schema("current"),
+        _ledger(bench),
+        set_back=_set_back(bench),
+    )
     return bool(order or doubts.taken_the_wrong_way_round(bench.evidence()))
 
 

@@ -35,14 +35,14 @@ CASES = {
     ),
     "the columns of a table are one fault": (
         [COLUMN, OTHER],
-        [("F3", (("table", "public.b"), ("columns", "public.b.price, public.b.cost")))],
+        [("F3", (("table", "public.b"), ("columns", "price, cost")))],
     ),
     "a view": ([VIEW], [("F3", (("objects", "view public.dear"),))]),
     "all at once": (
         [TABLE, COLUMN, VIEW],
         [
             ("F3", (("table", "public.a"),)),
-            ("F4", (("table", "public.b"), ("columns", "public.b.price"))),
+            ("F4", (("table", "public.b"), ("columns", "price"))),
             ("F5", (("objects", "view public.dear"),)),
         ],
     ),
@@ -115,7 +115,7 @@ def test_the_program_tells(scratch, tmp_path, dropped):
     (files / "steps.yaml").write_text(shop.steps.read_text("utf-8"), "utf-8")
     with dbmend() as run:
         ended = run.assess(Shop(files), tmp_path / "case", "--json")
-    faults = [(one["class"], one["parameters"]) for one in ended.document["faults"]]
+    faults = [(one["class"], one["parameters"]) for one in ended.document["locate"]["faults"]]
     if dropped:
         assert faults == [("dropped-object", {"table": "public.aside"})]
         assert ended.code == 3

@@ -25,15 +25,16 @@ from recovery.model import Act, FaultClass
 
 ACT = "~truncated-table"
 
-# Tables of which no row that should be there is, and which act was the last to write one of them.
+# Tables of which no row is there that should have been when one of the missing was last written,
+# and which act wrote it.
 _EMPTIED = """
 WITH lost AS (
     SELECT "table", count(*) AS rows, max(place) AS place FROM residue
     WHERE kind = 'missing' GROUP BY "table"),
 came AS (
-    SELECT "table", count(*) FILTER (came AND there) AS more,
-           count(*) FILTER (NOT came AND NOT there) AS fewer
-    FROM finals WHERE "column" = '' GROUP BY "table")
+    SELECT f."table", count(*) FILTER (f.came AND f.there AND f.place <= l.place) AS more,
+           count(*) FILTER (NOT f.came AND NOT f.there) AS fewer
+    FROM finals f JOIN lost l USING ("table") WHERE f."column" = '' GROUP BY f."table")
 SELECT l."table", l.place, l.rows
 FROM lost l LEFT JOIN came c USING ("table") JOIN sizes s USING ("table")
 WHERE l.rows >= $least AND l.rows = s.rows + coalesce(c.more, 0) - coalesce(c.fewer, 0)
