@@ -13,6 +13,7 @@ from recovery.localize import grade as grading
 from recovery.localize.cells import contradict, final_values, lay_side_by_side, name_columns
 from recovery.localize.statement import Target
 from recovery.model import FaultClass
+from tests.located import located, step
 
 STEP = "7"
 RUNS = ("faulty up", "faulty down", "target up", "target down", "target early", "target doubt")
@@ -511,3 +512,19 @@ def test_the_time_of_a_row_that_should_have_come_is_known_only_about():
     assert missed(row=timed, unstable=("at",), **COVERED) == [
         ("1", "", "omission", "stale", compact(timed))
     ]
+
+
+def test_a_text_that_was_set_blindly_tells_nothing_of_the_one_before(scratch, tmp_path):
+    """One order had gone on to 'sent' before all were archived, and nobody wrote that down."""
+    backup = """
+    CREATE TABLE orders (id int PRIMARY KEY, store int NOT NULL, status text NOT NULL);
+    INSERT INTO orders SELECT n, n % 2, 'new' FROM generate_series(1, 10) AS n;
+    """
+    happened = """
+    UPDATE orders SET status = 'sent' WHERE id = 2;
+    UPDATE orders SET status = 'archived';
+    """
+    logged = "UPDATE orders SET status = 'archived' WHERE store = 1"
+    with located(scratch, tmp_path, backup, happened, [step("1", logged)]) as case:
+        found = case.targets("public.orders", "status")
+    assert found == {str(n): ("new", "stale") for n in range(2, 11, 2)}

@@ -39,9 +39,8 @@ WITH told AS (
     SELECT c.*, u."column" IS NOT NULL AS unstable, note.key IS NOT NULL AS noted,
            up.key IS NOT NULL AND up.value IS DISTINCT FROM c.f
                AND down.key IS NOT NULL AND down.value IS DISTINCT FROM c.f AS telling,
-           (CASE WHEN tup.key IS NOT NULL THEN tup.value ELSE c.b END) IS NOT DISTINCT FROM c.t
-               AND (CASE WHEN tdown.key IS NOT NULL THEN tdown.value ELSE c.b END)
-                   IS NOT DISTINCT FROM c.t AS fixed,
+           tup.key IS NOT NULL AND tup.value IS NOT DISTINCT FROM c.t
+               AND tdown.key IS NOT NULL AND tdown.value IS NOT DISTINCT FROM c.t AS fixed,
            (CASE WHEN early.key IS NOT NULL THEN early.value ELSE c.b END)
                IS NOT DISTINCT FROM c.t AS timeless
     FROM cell c

@@ -18,6 +18,7 @@ from recovery.localize.statement import Target
 from recovery.model import Preparation
 
 _VALUES_MAX = 1000  # rows in one VALUES list
+_ASIDE = 0xF0000  # where characters are that nobody uses
 
 
 def moved(
@@ -29,7 +30,8 @@ def moved(
     only: Mapping[str, Sequence[str]] | None = None,
 ) -> Preparation | None:
     """Every value of the columns that the step sets, moved by its smallest unit; with `only`,
-    those of these rows (keys by table). None when the step sets nothing that can be moved."""
+    those of these rows (keys by table). Of a text the last character becomes the next one. None
+    when the step sets nothing that can be moved."""
     statements = []
     quiet = []
     for target in targets:
@@ -47,7 +49,13 @@ def moved(
                 sql.Identifier(table.schema, table.relation), sql.SQL(", ").join(moves)
             )
             statements.append((statement + _rows(table, only)).as_string(None))
-    return Preparation(step, tuple(statements), tuple(quiet)) if statements else None
+        for name in sorted(target.columns):
+            if target.op == "update" and _is_free_text(table.column(name), table, schema):
+                quiet.append(table.name)
+                where = _rows(table, only)
+                statements += [one + where.as_string(None) for one in _next(name, table, up=up)]
+    names = tuple(dict.fromkeys(quiet))
+    return Preparation(step, tuple(statements), names) if statements else None
 
 
 def undocumented_first(
@@ -130,6 +138,48 @@ def _edits(
             )
             .as_string(None)
         )
+
+
+def _is_free_text(column: Column, table: Table, schema: Schema) -> bool:
+    """A text that no constraint holds to certain values."""
+    bound = {
+        name
+        for one in schema.constraints
+        if one.table == table.name and one.kind in ("check", "foreign")
+        for name in one.columns
+    }
+    bound |= {
+        name
+        for one in schema.foreign_keys
+        for place, names in ((one.table, one.columns), (one.parent, one.parent_columns))
+        if place == table.name
+        for name in names
+    }
+    plain = column.type == "text" or column.type.startswith("character varying")
+    return plain and not column.generated and column.name not in (*table.key.columns, *bound)
+
+
+def _next(column: str, table: Table, *, up: bool) -> Iterator[str]:
+    """Texts with another last character: digits stay digits, lengths stay. By way of characters
+    that nobody uses, so that unique texts stay unique in between."""
+    text = sql.SQL("UPDATE {table} SET {column} = {moved}")
+    last = sql.SQL("pg_catalog.right({}, 1)").format(sql.Identifier(column))
+    aside = sql.SQL("pg_catalog.ascii({}) + {}").format(last, sql.Literal(_ASIDE))
+    code = sql.SQL("(pg_catalog.ascii({}) - {})").format(last, sql.Literal(_ASIDE))
+    step = sql.Literal(1 if up else -1)
+    back = sql.SQL(
+        "CASE WHEN {code} BETWEEN 48 AND 57 THEN 48 + ({code} - 38 + {step}) % 10"
+        " ELSE {code} + {step} END"
+    ).format(code=code, step=step)
+    for number in (aside, back):
+        moved = sql.SQL(
+            "CASE WHEN {0} <> '' THEN pg_catalog.left({0}, -1) || pg_catalog.chr({1}) ELSE {0} END"
+        ).format(sql.Identifier(column), number)
+        yield text.format(
+            table=sql.Identifier(table.schema, table.relation),
+            column=sql.Identifier(column),
+            moved=moved,
+        ).as_string(None)
 
 
 def _unit(column: Column, table: Table) -> sql.Composable | None:
