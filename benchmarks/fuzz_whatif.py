@@ -40,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     done: Queue[Tally] = context.Queue()
     for chunk in chunks:
         work.put(chunk)
+    queues = work, done, options.whole
     workers = [
-        context.Process(target=_work, args=(f"fuzz-{os.getpid()}-{number}", work, done))
+        context.Process(target=_work, args=(f"fuzz-{os.getpid()}-{number}", *queues))
         for number in range(options.jobs)
     ]
     for worker in workers:
@@ -68,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if left or tally.findings or tally.unanswered > UNANSWERED_MAX else 0
 
 
-def _work(owner: str, work: "Queue[range]", done: "Queue[Tally]") -> None:
+def _work(owner: str, work: "Queue[range]", done: "Queue[Tally]", whole: int) -> None:
     with workplace(owner) as (cluster, folder):
         try:
             while True:
-                done.put(fuzz(cluster, folder, work.get(timeout=1)))
+                done.put(fuzz(cluster, folder, work.get(timeout=1), whole=whole))
         except Empty:
             pass
 
@@ -108,6 +109,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--histories", type=int, default=10_000)
     parser.add_argument("--first", type=int, default=100_000, help="the first seed")
     parser.add_argument("--seed", type=int, help="one seed; what fails is made small")
+    parser.add_argument("--whole", type=int, default=FAULTS, help="of each base, replayed whole")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     return parser.parse_args(arguments)
 

@@ -47,6 +47,7 @@ class _Objects(Tables):
             tuple(self.calls),
             tuple(self.readers),
             tuple(self.triggers),
+            self.numbered,
         )
 
     # --- what happens by itself -------------------------------------------------------------------

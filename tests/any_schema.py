@@ -69,6 +69,7 @@ class Made:
     calls: tuple[str, ...] = ()
     readers: tuple[str, ...] = ()
     triggers: tuple[tuple[str, str], ...] = ()  # (trigger, table)
+    numbered: bool = False  # there is a sequence `ticket` that belongs to no column
 
     def table(self, name: str) -> Tab:
         return next(table for table in self.tables if table.name == name)
@@ -88,6 +89,7 @@ class Tables:
     def __init__(self, chance: Random) -> None:
         self.chance = chance
         self.text: list[str] = []
+        self.numbered = False  # there is a sequence that belongs to no column
         self.late: list[str] = []  # indexes of the table in hand
         self.after: list[str] = []  # made when the rows are there
         self.tables: list[Tab] = []
@@ -120,6 +122,12 @@ class Tables:
         if chance.random() < 0.3 and (source := next((c for c in data if c.type == INT), None)):
             data.append(Col("g", INT, generated=True))
             parts.append(f"g int GENERATED ALWAYS AS (coalesce({source.name}, 0) * 2 + 1) STORED")
+        if chance.random() < 0.12:
+            data.append(Col("t", INT, serial=True))
+            if chance.random() < 0.5 and not self.numbered:
+                self.text.append("CREATE SEQUENCE ticket;")
+                self.numbered = True
+            parts.append("t int DEFAULT nextval('ticket')" if self.numbered else "t serial")
         primary = [f"PRIMARY KEY ({', '.join(key)})"] if key else []
         if shape == "loose":
             primary[0] += " DEFERRABLE"

@@ -248,6 +248,8 @@ class Writer(Pieces):
         texts = []
         for _ in range(3):
             values = ", ".join(["x.k", *(self.value(c) for c in columns[1:])])
+            # In no order, so that no numbers may be issued by it.
+            inserts = chance.random() < 0.6 and not any(c.name == "t" for c in table.cols)
             insert = f" WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})"
             gone = f" WHEN MATCHED AND x.n > {chance.randint(1, 2)} THEN DELETE"
             texts.append(
@@ -256,11 +258,13 @@ class Writer(Pieces):
                 f" GROUP BY o.{theirs}::int) x ON t.id = x.k"
                 f"{gone if chance.random() < 0.4 else ''}"
                 f" WHEN MATCHED THEN UPDATE SET {col.name} = {self.expression(col, table, 't')}"
-                f"{insert if chance.random() < 0.6 else ''}"
+                f"{insert if inserts else ''}"
             )
         return Text(texts[0], tuple(texts[1:]))
 
     def read(self, table: Tab) -> Text:
+        if self.made.numbered and self.chance.random() < 0.5:
+            return Text("SELECT nextval('ticket')")
         return Text(f"SELECT count(*) FROM {table.name} WHERE {self.condition(table, table.name)}")
 
     # --- what cannot be seen through, and what is seldom ------------------------------------------
@@ -310,6 +314,16 @@ class Writer(Pieces):
         if self.made.triggers:
             trigger, on = chance.choice(self.made.triggers)
             kinds.append(f"ALTER TABLE {on} DISABLE TRIGGER {trigger}")
+        if table.key:
+            by = self.one_row(table, table.name)
+            column = table.data[0].name if table.data and table.data[0].type == INT else ""
+            kinds += ["SELECT set_config('my.own', '3', false)", "SET my.own = '2'"]
+            if column:
+                kinds += [
+                    f"UPDATE {table.name} SET {column} = lastval() % 5 WHERE {by}",
+                    f"UPDATE {table.name} SET {column} ="
+                    f" length(current_setting('my.own', true)) WHERE {by}",
+                ]
         if texts and table.key:
             by = self.one_row(table, table.name)
             kinds += [

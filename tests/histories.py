@@ -96,6 +96,12 @@ def changed(steps: Steps, changes: Changes) -> Steps:
 
 _CHANCE = re.compile(r"\b(random|gen_random_uuid)\b", re.I)
 _CLOCK = re.compile(r"\b(current_date|current_timestamp|clock_timestamp)\b", re.I)
+_SESSION = re.compile(r"\b(lastval|currval|set_config|current_setting|SET my)\b")
+
+
+def by_session(steps: Steps) -> bool:
+    """Whether something depends on what a session keeps from one step to the next."""
+    return any(_SESSION.search(text) for step in steps for text in step.statements)
 
 
 def by_chance(steps: Steps) -> bool:

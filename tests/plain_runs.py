@@ -30,6 +30,12 @@ SELECT pg_catalog.set_config('clock.now', '2026-01-01 00:00+00', false);
 SET search_path = clock, pg_catalog, public;
 SET TimeZone = 'UTC';
 """
+_SEQUENCES = "SELECT format('%I.%I', schemaname, sequencename) FROM pg_sequences"
+_PINNED = """
+SELECT d.objid::regclass::text FROM pg_depend d JOIN pg_class s ON s.oid = d.objid
+JOIN pg_index i ON i.indrelid = d.refobjid AND i.indisprimary AND d.refobjsubid = ANY (i.indkey)
+WHERE s.relkind = 'S' AND d.deptype IN ('a', 'i') AND d.classid = 'pg_class'::regclass
+"""
 _LATE = """
 SELECT coalesce(string_agg(DISTINCT format('%I', conname), ', '), '')
 FROM pg_constraint WHERE condeferred
@@ -56,7 +62,8 @@ class PlainRuns:
     connection: psycopg.Connection[tuple[object, ...]]
     made: Made
     start: datetime
-    _sequences: tuple[str, ...] = ()
+    _sequences: tuple[str, ...] = ()  # those that feed keys
+    _all: tuple[str, ...] = ()
     _late: str = ""
     _queries: dict[str, str] = field(default_factory=dict)
 
@@ -68,13 +75,14 @@ class PlainRuns:
         # New things go to the first schema, and the clock has to stand before the real one.
         self.connection.execute(self.made.text.encode())
         self.connection.execute("SET search_path = clock, pg_catalog, public")
-        rows = self.connection.execute(
-            "SELECT format('%I.%I', schemaname, sequencename) FROM pg_sequences"
-        ).fetchall()
-        self._sequences = tuple(str(name) for (name,) in rows)
+        self._sequences = self._names(_PINNED)
+        self._all = self._names(_SEQUENCES)
         (late,) = self.connection.execute(_LATE).fetchone() or ("",)
         self._late = str(late)
-        self._begin = self._positions()
+        self._begin = self._positions(self._all)
+
+    def _names(self, query: str) -> tuple[str, ...]:
+        return tuple(str(name) for (name,) in self.connection.execute(query.encode()).fetchall())
 
     def run(self, steps: Steps, issued: Issued, *, learn: bool) -> Left:
         """`issued` is what the base issued: filled when `learn`."""
@@ -126,12 +134,11 @@ class PlainRuns:
         self._set(start)
         return False
 
-    def _positions(self) -> dict[str, int]:
-        if not self._sequences:
+    def _positions(self, names: tuple[str, ...] | None = None) -> dict[str, int]:
+        names = self._sequences if names is None else names
+        if not names:
             return {}
-        each = (
-            f"SELECT '{name}', last_value + is_called::int FROM {name}" for name in self._sequences
-        )
+        each = (f"SELECT '{name}', last_value + is_called::int FROM {name}" for name in names)
         rows = self.connection.execute(" UNION ALL ".join(each).encode()).fetchall()
         return {str(name): int(str(value)) for name, value in rows}
 

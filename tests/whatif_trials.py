@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from recovery.deviation import Deviation, Deviations, Drop, Insert, Move, Replace, deviate
-from recovery.model import Act, History, Replay
+from recovery.model import Act, Forecast, History, Replay
 from recovery.replay.ground import Ground
 from recovery.replay.identity import Identities, feeds
 from recovery.replay.run import Laboratory, replay
@@ -27,6 +27,7 @@ from tests.histories import (
     Steps,
     by_chance,
     by_keyword,
+    by_session,
     changed,
 )
 from tests.plain_runs import Issued, Left, PlainRuns, expected, told
@@ -65,6 +66,11 @@ def room(cluster: Cluster, made: Made, name: str, folder: Path) -> Iterator[Room
         cluster.drop(plain)
 
 
+def _alone(steps: Steps) -> bool:
+    """Whether plain runs can tell it: no chance, clock or session that the product pins."""
+    return not (by_chance(steps) or by_keyword(steps) or by_session(steps))
+
+
 def as_act(step: Step) -> Act:
     return Act(step.id, step.statements, START + timedelta(minutes=step.minute), step.shape)
 
@@ -91,6 +97,7 @@ class Answer:
     answered: bool = False
     refusal: str = ""
     plainly: bool = False
+    whole: bool = False
     different: bool = False
     later: int = 0
     reran: int = 0
@@ -111,25 +118,25 @@ class Trials:
         self.laboratory = Laboratory(self.ground)
         self._issued: Issued = {}
         self.left: Left | None = None
-        if not by_chance(self.steps) and not by_keyword(self.steps):
+        if _alone(self.steps):
             self.left = self.room.plain.run(self.steps, self._issued, learn=True)
 
     def fast(self, dependence: Dependence = SOUND) -> WhatIf:
         return open_whatif(self.ground, self.history, self.base, dependence=dependence)
 
-    def tell(self, fast: WhatIf, changes: Changes) -> Answer:
-        """In all ways."""
+    def tell(self, fast: WhatIf, changes: Changes, *, whole: bool) -> Answer:
+        """In all ways; by a replay of all of it when `whole`, or when plain runs cannot tell."""
         answer = Answer()
         deviant = self.deviant(changes)
-        whole = self.laboratory.forecast(self.base, self.history, deviant, "slow")
-        slow = self.lines("slow")
         left = self.plainly(changes)
         answer.plainly = left is not None
-        answer.different = bool(slow)
-        if whole is None:
-            answer.wrong.append(("slow way", "it told nothing"))
-        elif left is not None and (why := self.against_plain(slow, left)):
-            answer.wrong.append(("slow way is not the plain run", why))
+        told_slowly: Forecast | None = None
+        slow: Counter[Line] = Counter()
+        if whole or left is None:
+            told_slowly = self.slow(deviant)
+            slow = self.lines("slow")
+            if left is not None and (why := self.against_plain(slow, left)):
+                answer.wrong.append(("slow way is not the plain run", why))
         quick = fast.forecast(deviant, "fast")
         if quick is None:
             answer.refusal = fast.refusal or "no reason given"
@@ -137,16 +144,23 @@ class Trials:
         answer.answered = True
         answer.later, answer.reran = self._again(deviant, fast)
         found = self.lines("fast")
+        answer.different = bool(found)
         if left is not None and (why := self.against_plain(found, left)):
             answer.wrong.append(("what-if is not the plain run", why))
-        elif why := self._against_slow(found, slow):
-            answer.wrong.append(("what-if is not the slow way", why))
-        if whole is not None:
+        if told_slowly is not None:
+            answer.whole = True
+            if why := self._against_slow(found, slow):
+                answer.wrong.append(("what-if is not the slow way", why))
             rows = dict(quick.rows)
-            odd = [one for one in whole.rows if rows.get(one[0]) != one[1]]
+            odd = [one for one in told_slowly.rows if rows.get(one[0]) != one[1]]
             if odd:
                 answer.wrong.append(("reported rows", f"slow {odd} fast {quick.rows}"))
         return answer
+
+    def slow(self, deviant: History) -> Forecast:
+        found = self.laboratory.forecast(self.base, self.history, deviant, "slow")
+        assert found is not None
+        return found
 
     def wrong(self, fast: WhatIf, changes: Changes) -> str:
         """How the fast way differs from the plain run; '' when it does not, or says nothing."""
@@ -192,7 +206,7 @@ class Trials:
     def plainly(self, changes: Changes) -> Left | None:
         """None where the clock or chance cannot be had without the product."""
         steps = changed(self.steps, changes)
-        if self.left is None or by_chance(steps) or by_keyword(steps):
+        if self.left is None or not _alone(steps):
             return None
         return self.room.plain.run(steps, self._issued, learn=False)
 
