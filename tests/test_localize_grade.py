@@ -13,7 +13,8 @@ from recovery.localize import grade as grading
 from recovery.localize.cells import contradict, final_values, lay_side_by_side, name_columns
 from recovery.localize.statement import Target
 from recovery.model import FaultClass
-from tests.located import located, step
+from tests.located import located
+from tests.located import step as logged_step
 
 STEP = "7"
 RUNS = ("faulty up", "faulty down", "target up", "target down", "target early", "target doubt")
@@ -525,6 +526,6 @@ def test_a_text_that_was_set_blindly_tells_nothing_of_the_one_before(scratch, tm
     UPDATE orders SET status = 'archived';
     """
     logged = "UPDATE orders SET status = 'archived' WHERE store = 1"
-    with located(scratch, tmp_path, backup, happened, [step("1", logged)]) as case:
+    with located(scratch, tmp_path, backup, happened, [logged_step("1", logged)]) as case:
         found = case.targets("public.orders", "status")
     assert found == {str(n): ("new", "stale") for n in range(2, 11, 2)}

@@ -19,6 +19,7 @@ from recovery.localize.cells import lay_side_by_side
 from recovery.localize.complaints import answered
 from recovery.localize.hypotheses import (
     as_described,
+    double_encoding,
     missing_where,
     truncated_table,
     unlogged,
@@ -39,6 +40,7 @@ DEVIATIONS: tuple[Hypothesis, ...] = (
     wrong_predicate.HYPOTHESIS,
     truncated_table.HYPOTHESIS,
     unlogged.HYPOTHESIS,
+    double_encoding.HYPOTHESIS,
 )
 # Classes in which just that was done, and it was the mistake.
 MISTAKES: tuple[Hypothesis, ...] = (as_described.HYPOTHESIS,)

@@ -1,0 +1,467 @@
+"""One function over a batch of rows: what a way through another program does to values.
+
+No step of the log says it. The function is supposed from a few cells; then the server applies it to
+the whole column as the replay leaves it (a look at the end of the history), and the cells are
+sorted by what the current state has there:
+
+hit      just what the function makes of the value
+kept     the value itself, although the function would change it
+edited   something else
+
+A batch is worth the supposition when it can be described, or when no work on purpose looks like it.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from math import log2
+from typing import LiteralString
+
+from psycopg import sql
+
+from diffing.model import Column, Table
+from recovery.deviation import Insert
+from recovery.localize.hypothesis import Candidate
+from recovery.localize.looks import END
+from recovery.localize.scene import Scene
+from recovery.localize.statement import Target
+from recovery.model import Act, FaultClass, Step, Variant
+
+ROWS_MIN = 3
+WORK_MIN = 5  # rows of a batch that somebody could have changed on purpose, one by one
+_PRIOR = 6.0  # bits of a spoilt batch, before its description
+_SHOWN_MAX = 20  # keys that a statement for people names
+_EDITED_MAX = 5000
+_VALUES_MAX = 3  # values of another column that describe a batch
+_OTHERS_MAX = 8  # other columns that are looked at to describe a batch
+_WHOLE = frozenset({"smallint", "integer", "bigint"})
+_NO_TIME_KNOWN = datetime(2000, 1, 1, tzinfo=UTC)
+
+_SPOILT = """
+CREATE TEMP TABLE IF NOT EXISTS spoilt (
+    variant VARCHAR, "table" VARCHAR, key VARCHAR, "column" VARCHAR, value VARCHAR,
+    current VARCHAR, fate VARCHAR)
+"""
+# What is unstable is in no residue: there the divergence tells, as far as no act wrote the cell.
+_SORT = """
+INSERT INTO spoilt
+WITH found AS (
+    SELECT key, current FROM residue WHERE "table" = $table AND "column" = $column
+    UNION
+    SELECT d.key, d.current FROM divergence d
+    JOIN unstable u ON u."table" = d."table" AND u."column" = d."column"
+    ANTI JOIN finals f ON f."table" = d."table" AND f.key = d.key AND f."column" = d."column"
+    WHERE d.kind = 'changed' AND d."table" = $table AND d."column" = $column)
+SELECT s.variant, s."table", s.key, s."column", s.value, f.current,
+       CASE WHEN f.key IS NULL THEN 'kept'
+            WHEN f.current IS NOT DISTINCT FROM s.value THEN 'hit' ELSE 'edited' END
+FROM sketch s LEFT JOIN found f ON f.key = s.key
+ANTI JOIN (FROM residue WHERE "table" = $table AND "column" = '') gone ON gone.key = s.key
+WHERE s.variant = $variant AND s."column" = $column
+"""
+_COUNTS = """
+SELECT count(*) FILTER (fate = 'hit'), count(*) FILTER (fate = 'kept'),
+       count(*) FILTER (fate = 'edited'), count(DISTINCT value) FILTER (fate = 'hit')
+FROM spoilt WHERE variant = ?
+"""
+_KEY_RANGE = """
+WITH numbered AS (
+    SELECT try_cast(json_extract_string(key, $path) AS HUGEINT) AS number, fate
+    FROM spoilt WHERE variant = $variant),
+ends AS (SELECT min(number) AS low, max(number) AS high FROM numbered WHERE fate = 'hit')
+SELECT low::VARCHAR, high::VARCHAR FROM ends
+WHERE NOT EXISTS (FROM numbered WHERE fate = 'kept' AND number BETWEEN low AND high)
+"""
+# Another column that holds a few values in all rows that were hit, and others in those that were
+# not; or moments of which no row that was not hit has one in between.
+_BESIDE = """
+WITH beside AS (
+    SELECT s."column", s.value, b.fate
+    FROM sketch s JOIN spoilt b ON b.variant = s.variant AND b.key = s.key
+    WHERE s.variant = $variant AND s."column" <> b."column" AND b.fate IN ('hit', 'kept')),
+told AS (
+    SELECT "column", list(DISTINCT value ORDER BY value) FILTER (fate = 'hit') AS hits,
+           list(DISTINCT value) FILTER (fate = 'kept') AS kept,
+           bool_or(value IS NULL) AS gaps, min(value) FILTER (fate = 'hit') AS low,
+           max(value) FILTER (fate = 'hit') AS high,
+           list_contains($times::VARCHAR[], "column") AS times
+    FROM beside GROUP BY "column")
+SELECT "column", hits, low, high FROM told
+WHERE NOT gaps AND (len(hits) <= $most AND NOT list_has_any(hits, kept)
+      OR times AND len(list_filter(kept, lambda one: one BETWEEN low AND high)) = 0)
+ORDER BY len(hits) > $most, len(hits), "column"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A column, and what was made of its values. `expression` is of the column's own type."""
+
+    table: Table
+    column: Column
+    how: str
+    expression: sql.Composable
+
+    @property
+    def name(self) -> str:
+        return f"{END}/{self.table.name}/{self.column.name}/{self.how}"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The rows that a change was made to. `rows` says which, for people."""
+
+    change: Change
+    hits: int
+    kept: int
+    edited: int
+    values: int
+    rows: str
+    where: sql.Composable
+    shown: sql.Composable  # the same, short
+    bits: float
+    described: bool  # which rows they are can be said in a few words
+
+    def statement(self, where: sql.Composable) -> str:
+        change = self.change
+        return (
+            sql.SQL("UPDATE {table} SET {column} = {value} WHERE {where}")
+            .format(
+                table=rows_of(change.table),
+                column=sql.Identifier(change.column.name),
+                value=change.expression,
+                where=where,
+            )
+            .as_string(None)
+        )
+
+
+def cell(column: Column) -> sql.Composable:
+    return sql.Identifier(column.name)
+
+
+def typed(column: Column, expression: sql.Composable) -> sql.Composable:
+    """As a value of the column: what is too long for it is cut."""
+    return sql.SQL("({})::{}").format(expression, sql.SQL(column.type))
+
+
+def rows_of(table: Table) -> sql.Composable:
+    name = sql.Identifier(table.schema, table.relation)
+    return name if table.partitioned else sql.SQL("ONLY {}").format(name)
+
+
+def text_of(expression: sql.Composable) -> sql.Composable:
+    return sql.SQL("CASE WHEN ({0}) IS NOT NULL THEN pg_catalog.concat({0}) END").format(expression)
+
+
+def suspects(scene: Scene, fits: Callable[[Column], bool]) -> Iterable[tuple[Table, Column, int]]:
+    """Columns of which enough cells have changed and nothing explains it, with how many."""
+    rows = scene.facts.execute(
+        """SELECT "table", "column", count(*) FROM residue WHERE kind = 'changed'
+        GROUP BY ALL HAVING count(*) >= ? ORDER BY ALL""",
+        [ROWS_MIN],
+    ).fetchall()
+    for name, label, count in rows:
+        table = scene.schema.table(str(name))
+        column = table.column(str(label))
+        if table.key.columns and not column.generated and fits(column):
+            yield table, column, int(count)
+
+
+def look(change: Change) -> Variant:
+    """What the change makes of every value that it changes, and what stands beside it."""
+    table, column = change.table, change.column
+    beside = _beside(table, column)
+    shown = [text_of(cell(one)) for one in table.key_columns]
+    shown += [text_of(change.expression), *(text_of(cell(one)) for one in beside)]
+    text = sql.SQL("SELECT {} FROM {} WHERE {}").format(
+        sql.SQL(", ").join(shown), rows_of(table), _differs(change)
+    )
+    columns = (column.name, *(one.name for one in beside))
+    return Variant(change.name, END, 0, text.as_string(None), table.name, columns)
+
+
+def batch(
+    scene: Scene, change: Change, *, possible: Callable[[str | None], bool] = lambda _: True
+) -> Batch | None:
+    """The batch of a change that was looked at; None when too few cells fit. An edited cell whose
+    value is not `possible` as the outcome of the change was written afterwards: it is kept."""
+    facts, name = scene.facts, change.name
+    facts.execute(_SPOILT)
+    facts.execute("DELETE FROM spoilt WHERE variant = ?", [name])
+    places = {"table": change.table.name, "column": change.column.name}
+    facts.execute(_SORT, places | {"variant": name})
+    row = facts.execute(_COUNTS, [name]).fetchone()
+    assert row is not None
+    hits, kept, edited, values = (int(number) for number in row)
+    if hits < ROWS_MIN or edited > hits or edited > _EDITED_MAX:
+        return None
+    found = Batch(
+        change, hits, kept, edited, values, "all", _differs(change), _differs(change), 0.0, True
+    )
+    if kept:
+        found = _by_key(scene, found) or _by_column(scene, found) or _listed(scene, found)
+    return _without_later(scene, found, possible) if edited else found
+
+
+def vouched(scene: Scene, changes: Sequence[Change]) -> bool:
+    """People say so: a complaint names one of the cells, or the log is complete for the table, or
+    somebody suspects a step that is told in words alone and could be it."""
+    names = [one.name for one in changes]
+    row = scene.facts.execute(
+        """SELECT count(*) FROM complaint c JOIN spoilt s
+          ON s."table" = c."table" AND s.key = c.key AND c."column" IN ('', s."column")
+        WHERE NOT c.answered AND NOT c.fine AND s.fate = 'hit'
+          AND list_contains(?::VARCHAR[], s.variant)""",
+        [names],
+    ).fetchone()
+    assert row is not None
+    complete = all(scene.log.covers(one.table.name) for one in changes)
+    step = told_in_words(scene, [one.table for one in changes])
+    return row[0] > 0 or complete or (step is not None and step.suspect)
+
+
+def told_in_words(scene: Scene, tables: Sequence[Table]) -> Step | None:
+    """The one step without anything to replay that is suspected, or else names such a table."""
+    prose = [step for step in scene.log.steps if step.action is None and step.id not in scene.taken]
+    named = [step for step in prose if _names(step, tables)]
+    speaks_of_others = [step for step in prose if _names(step, scene.schema.tables)]
+    doubted = [step for step in prose if step.suspect]
+    doubted = [step for step in doubted if step in named or step not in speaks_of_others]
+    for found in (doubted, named):
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def candidates(
+    scene: Scene,
+    fault_class: FaultClass,
+    batches: Sequence[Batch],
+    parameters: tuple[tuple[str, str], ...],
+    injective: frozenset[str],
+) -> Iterable[Candidate]:
+    """The batches as one act, last of all; and, where later steps may have worked with what it
+    left, at the earliest place where it can have been."""
+    tables = sorted({one.change.table.name for one in batches})
+    act = f"~{fault_class}/{' '.join(tables)}"
+    if act in scene.taken:
+        act += f"/{len(scene.taken)}"
+    step = told_in_words(scene, [one.change.table for one in batches])
+    said = any(one.id == step.id for one in scene.history) if step is not None else False
+    columns = len([column for table in scene.schema.tables for column in table.columns])
+    again = any(one.startswith(f"~{fault_class}/") for one in scene.taken)
+    prior = 0.0 if again else _PRIOR
+    bits = prior + log2(max(columns, 2)) + sum(one.bits + 3 for one in batches) - 3 * said
+    late = len(scene.history)
+    floor = _floor(scene, batches)
+    if said and step is not None:
+        late = max(scene.place(step.id), floor)
+    candidate = Candidate(
+        fault_class,
+        step.id if said and step is not None else "",
+        act,
+        parameters,
+        ";\n".join(one.statement(one.shown) for one in batches),
+        (_insert(scene, late, act, batches),),
+        (),
+        bits,
+        tuple(
+            Target(
+                "update",
+                table,
+                frozenset(
+                    one.change.column.name for one in batches if one.change.table.name == table
+                ),
+            )
+            for table in tables
+        ),
+        injective,
+    )
+    yield candidate
+    if floor < late and _later_damage(scene, floor, batches):
+        yield replace(
+            candidate, happened=(_insert(scene, floor, act, batches),), bits=candidate.bits + 2
+        )
+
+
+def parameters(batches: Sequence[Batch]) -> tuple[tuple[str, str], ...]:
+    """Which columns, how, and which rows."""
+    if len(batches) == 1:
+        (one,) = batches
+        change = one.change
+        found = (("table", change.table.name), ("column", change.column.name))
+        return (*found, ("how", change.how), ("rows", one.rows))
+    tables = {one.change.table.name for one in batches}
+    return tuple(
+        (
+            one.change.column.name
+            if len(tables) == 1
+            else f"{one.change.table.name}.{one.change.column.name}",
+            f"{one.change.how}; rows: {one.rows}",
+        )
+        for one in batches
+    )
+
+
+def where_keys(table: Table, keys: Sequence[str]) -> sql.Composable:
+    """Rows by their keys."""
+    columns = table.key_columns
+    rows = [
+        sql.SQL("({})").format(
+            sql.SQL(", ").join(
+                sql.SQL("{}::{}").format(sql.Literal(key[one.name]), sql.SQL(one.type))
+                for one in columns
+            )
+        )
+        for key in map(json.loads, keys)
+    ]
+    names = sql.SQL(", ").join(sql.Identifier(one.name) for one in columns)
+    return sql.SQL("({}) IN ({})").format(names, sql.SQL(", ").join(rows))
+
+
+def _names(step: Step, tables: Sequence[Table]) -> bool:
+    return any(
+        re.search(rf"\b{re.escape(table.relation)}\b", step.what, re.IGNORECASE) for table in tables
+    )
+
+
+def _differs(change: Change) -> sql.Composable:
+    return sql.SQL("({})::text IS DISTINCT FROM {}::text").format(
+        change.expression, cell(change.column)
+    )
+
+
+def _beside(table: Table, column: Column) -> Sequence[Column]:
+    """Other columns that may say which rows a batch is."""
+    plain = _WHOLE | {"text", "boolean", "date", "timestamp without time zone"}
+    fit = [
+        one
+        for one in table.columns
+        if one.name != column.name
+        and one.name not in table.key.columns
+        and (one.type in plain or _is_time(one) or one.type.startswith("character varying"))
+    ]
+    return fit[:_OTHERS_MAX]
+
+
+def _is_time(column: Column) -> bool:
+    return column.type == "date" or column.type.startswith("timestamp")
+
+
+def _by_key(scene: Scene, found: Batch) -> Batch | None:
+    keys = found.change.table.key_columns
+    if len(keys) != 1 or keys[0].type not in _WHOLE:
+        return None
+    path = "$." + json.dumps(keys[0].name, ensure_ascii=False)
+    names = {"variant": found.change.name, "path": path}
+    row = scene.facts.execute(_KEY_RANGE, names).fetchone()
+    if row is None:
+        return None
+    low, high = str(row[0]), str(row[1])
+    bits = 2 * log2(found.hits + found.kept)
+    return _where(found, f"{keys[0].name} {low}..{high}", _between(keys[0], low, high), bits)
+
+
+def _by_column(scene: Scene, found: Batch) -> Batch | None:
+    table = found.change.table
+    times = [one.name for one in _beside(table, found.change.column) if _is_time(one)]
+    names = {"variant": found.change.name, "times": times, "most": _VALUES_MAX}
+    row = scene.facts.execute(_BESIDE, names).fetchone()
+    if row is None:
+        return None
+    column = table.column(str(row[0]))
+    if len(row[1]) > _VALUES_MAX:
+        rows = f"{column.name} {row[2]}..{row[3]}"
+        return _where(found, rows, _between(column, str(row[2]), str(row[3])), 10.0)
+    values = sql.SQL(", ").join(
+        sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(column.type)) for value in row[1]
+    )
+    where = sql.SQL("{} IN ({})").format(cell(column), values)
+    return _where(found, f"{column.name} = {', '.join(row[1])}", where, 4.0 + 2 * len(row[1]))
+
+
+def _listed(scene: Scene, found: Batch) -> Batch:
+    rows = scene.facts.execute(
+        "SELECT key FROM spoilt WHERE variant = ? AND fate <> 'kept' ORDER BY length(key), key",
+        [found.change.name],
+    ).fetchall()
+    keys = [str(key) for (key,) in rows]
+    where = where_keys(found.change.table, keys)
+    shown = where if len(keys) <= _SHOWN_MAX else _so_many("true /* {} rows */", keys)
+    listed = _where(found, "listed", where, 8.0, described=False)
+    return replace(listed, shown=sql.SQL("{} AND {}").format(_differs(found.change), shown))
+
+
+def _without_later(scene: Scene, found: Batch, possible: Callable[[str | None], bool]) -> Batch:
+    """Cells that can only have been written afterwards are none of the batch."""
+    rows = scene.facts.execute(
+        "SELECT key, current FROM spoilt WHERE variant = ? AND fate = 'edited' ORDER BY key",
+        [found.change.name],
+    ).fetchall()
+    later = [str(key) for key, current in rows if not possible(current)]
+    if not later:
+        return found
+    where = where_keys(found.change.table, later)
+    shown = where if len(later) <= _SHOWN_MAX else _so_many("false /* {} rows */", later)
+    return replace(
+        found,
+        edited=found.edited - len(later),
+        where=sql.SQL("{} AND NOT ({})").format(found.where, where),
+        shown=sql.SQL("{} AND NOT ({})").format(found.shown, shown),
+    )
+
+
+def _where(
+    found: Batch, rows: str, where: sql.Composable, bits: float, *, described: bool = True
+) -> Batch:
+    both = sql.SQL("{} AND {}").format(_differs(found.change), where)
+    return replace(
+        found, rows=rows, where=both, shown=both, bits=min(bits, 10.0), described=described
+    )
+
+
+def _so_many(text: LiteralString, keys: Sequence[str]) -> sql.Composable:
+    return sql.SQL(text).format(sql.Literal(len(keys)))
+
+
+def _between(column: Column, low: str, high: str) -> sql.Composable:
+    return sql.SQL("{0} BETWEEN {1}::{3} AND {2}::{3}").format(
+        cell(column), sql.Literal(low), sql.Literal(high), sql.SQL(column.type)
+    )
+
+
+def _insert(scene: Scene, place: int, act: str, batches: Sequence[Batch]) -> Insert:
+    """The act behind the `place`-th of the history."""
+    before = scene.history[place - 1] if place else None
+    at = before.at if before else scene.history[0].at if scene.history else _NO_TIME_KNOWN
+    statements = tuple(one.statement(one.where) for one in batches)
+    moment = at + timedelta(milliseconds=1) if place else at
+    return Insert(before.id if before else "", Act(act, statements, moment))
+
+
+def _floor(scene: Scene, batches: Sequence[Batch]) -> int:
+    """The place of the last act that wrote one of the cells."""
+    row = scene.facts.execute(
+        """SELECT coalesce(max(f.place), 0) FROM finals f JOIN spoilt s
+          ON s."table" = f."table" AND s.key = f.key AND s."column" = f."column"
+        WHERE s.fate = 'hit' AND list_contains(?::VARCHAR[], s.variant)""",
+        [[one.change.name for one in batches]],
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _later_damage(scene: Scene, floor: int, batches: Sequence[Batch]) -> bool:
+    """Did an act after that place write something that is not what it should be?"""
+    row = scene.facts.execute(
+        """SELECT count(*) FROM residue r
+        ANTI JOIN (FROM spoilt WHERE list_contains(?::VARCHAR[], variant)) s
+             ON s."table" = r."table" AND s.key = r.key AND s."column" = r."column"
+        WHERE r.place > ?""",
+        [[one.change.name for one in batches], floor],
+    ).fetchone()
+    assert row is not None
+    return int(row[0]) > 0
