@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from diffing.model import Column, Schema
+from recovery.localize.conditions import Sample
 from recovery.localize.looks import aim
 from recovery.localize.predicates import (
     Condition,
@@ -32,7 +33,9 @@ from recovery.localize.statement import Target
 from recovery.model import Act, Variant
 
 SEEN = "~seen"
+MEMBER = "~"  # before the names of columns that a look at members shows, whose moments are in UTC
 _PER_CONDITION = 6
+_MEMBERS_MAX = 4000  # members that are looked at, of many; a trial judges all of them
 
 _VERGE = """
 CREATE OR REPLACE TEMP TABLE verge AS
@@ -91,6 +94,13 @@ FROM near WHERE with_it <> without_it AND value IS NOT NULL
 GROUP BY rank
 """
 
+_MEMBERS = """
+WITH chosen AS (SELECT key, hit FROM verge WHERE member ORDER BY hash(key), key LIMIT $most)
+SELECT any_value(c.hit), list(s.value ORDER BY list_position($names::VARCHAR[], s."column"))
+FROM chosen c JOIN sketch s ON s.variant = $variant AND s.key = c.key
+GROUP BY c.key ORDER BY c.key
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -107,6 +117,19 @@ class Look:
         name = f"{self.act.id}/{self.place}/verge"
         return Variant(name, self.act.id, self.place, _select(self, schema), self.aimed.table,
                        (SEEN,))  # fmt: skip
+
+    def members(self, schema: Schema) -> Variant:
+        """All columns of the rows that the WHERE takes, as the statement finds them."""
+        table = schema.table(self.aimed.table)
+        called = alias(self.text)
+        shown = [
+            _text(sql.Identifier(called, column.name), column).as_string(None)
+            for column in (*table.key_columns, *table.columns)
+        ]
+        text = select_like(self.text, ", ".join(shown), where_text(self.text))
+        name = f"{self.act.id}/{self.place}/members"
+        columns = tuple(f"{MEMBER}{column.name}" for column in table.columns)
+        return Variant(name, self.act.id, self.place, text, table.name, columns)
 
 
 def looks(scene: Scene) -> Iterator[Look]:
@@ -143,6 +166,16 @@ def lay_compared(scene: Scene, look: Look, condition: Condition) -> None:
     compared = [one for one in look.conditions if one.kind != "other"]
     at = 1 + 2 * len(look.expressions) + _PER_CONDITION * compared.index(condition)
     scene.facts.execute(_VALUES, {"at": at})
+
+
+def members(scene: Scene, look: Look) -> Sample:
+    """Members that were hit, and those that were not; `verge` is that of the look."""
+    table = scene.schema.table(look.aimed.table)
+    variant = look.members(scene.schema)
+    rows = scene.facts.execute(
+        _MEMBERS, {"variant": variant.id, "names": list(variant.columns), "most": _MEMBERS_MAX}
+    ).fetchall()
+    return Sample(table.columns, [row[1] for row in rows], [bool(row[0]) for row in rows])
 
 
 def _select(look: Look, schema: Schema) -> str:

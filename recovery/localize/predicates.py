@@ -151,6 +151,11 @@ def with_condition(text: str, condition: str) -> str:
     return postgast.deparse(tree)
 
 
+def plain(condition: str) -> str:
+    """A condition as people write it, without quotes that it does not need."""
+    return expression_text(_expression(condition))
+
+
 def where_with(text: str, condition: Condition, *, holds: bool) -> str:
     """The WHERE as an expression, with the condition held to be true, or false."""
     tree = postgast.parse(text)

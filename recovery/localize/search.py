@@ -21,6 +21,7 @@ from recovery.localize.hypotheses import (
     as_described,
     double_encoding,
     missing_where,
+    too_narrow,
     truncated_table,
     unlogged,
     wrong_predicate,
@@ -41,6 +42,7 @@ DEVIATIONS: tuple[Hypothesis, ...] = (
     truncated_table.HYPOTHESIS,
     unlogged.HYPOTHESIS,
     double_encoding.HYPOTHESIS,
+    too_narrow.HYPOTHESIS,
 )
 # Classes in which just that was done, and it was the mistake.
 MISTAKES: tuple[Hypothesis, ...] = (as_described.HYPOTHESIS,)

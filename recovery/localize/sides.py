@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import duckdb
 
+from recovery.localize.hits import Look
 from recovery.localize.hypothesis import Candidate, Witness
+from recovery.localize.scene import Scene
 from recovery.localize.statement import Target
 
 BOTH_MIN = 2  # rows on each side
@@ -50,6 +52,24 @@ SELECT count(*) FILTER (changed AND explained), count(*) FILTER (kept AND explai
                         AND NOT touched.written),
        count(*) FILTER (kept AND explained AND touched.written)
 FROM rows LEFT JOIN touched USING ("table", key)
+"""
+
+_WITNESSED = """
+WITH kept AS (SELECT key FROM verge WHERE member AND NOT hit),
+stamp AS (
+    SELECT e.key, bool_and(d.key IS NULL) AS still FROM effect e
+    JOIN unstable u ON u."table" = e."table" AND u."column" = e."column"
+    LEFT JOIN divergence d ON d.kind = 'changed' AND d."table" = e."table" AND d.key = e.key
+         AND d."column" = e."column"
+    WHERE e.run = $run AND e.step = $act AND e.op = 'update' AND e."table" = $table
+    GROUP BY e.key),
+heard AS (
+    SELECT c.fine FROM complaint c JOIN verge v ON v.key = c.key AND v.hit <> v.member
+    WHERE c."table" = $table AND NOT c.answered)
+SELECT (SELECT count(*) FROM verge WHERE hit AND NOT member), (SELECT count(*) FROM kept),
+       (SELECT count(*) FROM verge WHERE hit),
+       (SELECT count(*) FROM heard WHERE NOT fine), (SELECT count(*) FROM heard WHERE fine),
+       (SELECT count(*) FROM kept JOIN stamp USING (key) WHERE still)
 """
 
 
@@ -93,7 +113,30 @@ def speaks_for(found: Sides, candidate: Candidate, witness: Witness) -> bool:
     return min(found.changed, found.kept) >= BOTH_MIN
 
 
-def kept_alone(found: Sides) -> bool:
+def kept_alone(found: Sides, candidate: Candidate) -> bool:
     """So many rows with so many values were left out, and the step did run, that it is more than
-    somebody who took it back."""
-    return found.kept >= _KEPT_MIN and found.values >= _VALUES_MIN and found.done >= _DONE_MIN
+    somebody who took it back: nobody does that one by one, and no formula could have."""
+    return (
+        not found.changed
+        and found.kept >= _KEPT_MIN
+        and found.values >= _VALUES_MIN
+        and found.done >= _DONE_MIN
+        and not any(target.columns & candidate.injective for target in candidate.targets)
+    )
+
+
+def certain(scene: Scene, look: Look) -> bool:
+    """May a target be called consistent? Somebody's own work could look like the rows left out (of
+    `verge`, that of the look), unless something shows that nobody took them back on purpose: rows
+    wrongly changed as well, people, or touched-at columns."""
+    step = scene.step(look.act.id)
+    if scene.covered((look.aimed,)) or (step is not None and step.suspect):
+        return True
+    row = scene.facts.execute(
+        _WITNESSED, {"table": look.aimed.table, "act": look.act.id, "run": scene.base.run}
+    ).fetchone()
+    assert row is not None
+    changed, kept, hit, wrong, fine, untouched = (int(number) for number in row)
+    told = step is not None and step.rows == hit != hit + kept - changed
+    both = min(changed, kept) >= BOTH_MIN
+    return not kept or told or both or wrong > fine or kept == untouched

@@ -8,23 +8,25 @@ rows: those that were hit and those that were not are separated by it.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from recovery.deviation import Replace
 from recovery.localize.hits import Look, lay_verge, looks
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.looks import before, instead, sight
 from recovery.localize.predicates import conditions, junctions, negated, opposite
-from recovery.localize.readings import readings
+from recovery.localize.readings import Reading, readings
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
-from recovery.localize.sides import sides, speaks_for
+from recovery.localize.sides import certain, kept_alone, sides, speaks_for
 from recovery.localize.statement import injective_columns, targets
 from recovery.messages import message
 from recovery.model import FaultClass, Variant
 
 _SWAP_BITS = 2.0
+_PER_ROW = 4.0
+_TRIED_MAX = 4  # readings of one statement that are tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,11 @@ class _Other:
     statement: str
     bits: float
     weight: int = 0
+    certain: bool = True
+
+    @property
+    def merit(self) -> float:
+        return _PER_ROW * self.weight - self.bits
 
 
 def ask(scene: Scene) -> Iterator[Variant]:
@@ -49,15 +56,15 @@ def ask(scene: Scene) -> Iterator[Variant]:
 
 
 def propose(scene: Scene) -> Iterator[Candidate]:
-    found = [(other, look) for look in _looks(scene) for other in _others(scene, look)]
-    for other, look in sorted(found, key=lambda one: (-one[0].weight, one[0].statement)):
+    found = [(other, look) for look in _looks(scene) for other in _likely(scene, look)]
+    for other, look in sorted(found, key=lambda one: (-one[0].merit, one[0].statement)):
         yield _candidate(other, look, scene)
 
 
 def admits(scene: Scene, candidate: Candidate, score: Score, witness: Witness) -> bool:
     """Only where it cannot be that somebody did the same to more rows, or took it back on some."""
     found = sides(scene.facts, candidate.act, candidate.targets)
-    return speaks_for(found, candidate, witness)
+    return speaks_for(found, candidate, witness) or kept_alone(found, candidate)
 
 
 def told(candidate: Candidate, score: Score) -> str:
@@ -76,20 +83,29 @@ def _looks(scene: Scene) -> Iterator[Look]:
     return (look for look in looks(scene) if look.conditions)
 
 
+def _likely(scene: Scene, look: Look) -> Sequence[_Other]:
+    """The best readings; of those that say the same in other words, the shortest."""
+    found = sorted(_others(scene, look), key=lambda one: (-one.merit, one.statement))
+    return [one for one in found if one.merit * 2 >= found[0].merit][:_TRIED_MAX]
+
+
 def _others(scene: Scene, look: Look) -> Iterator[_Other]:
+    sure = lay_verge(scene, look) and certain(scene, look)
     for other in _rewritten(look):
         variant = instead(look.act, look.place, other.statement, look.aimed, scene.schema)
         seen = sight(scene, look.act, variant)
         if seen.worth_trying:
-            yield _Other(other.logged, other.executed, other.statement, other.bits,
-                         seen.hits - seen.misses)  # fmt: skip
-    if not lay_verge(scene, look):
-        return
+            weight = seen.hits - seen.misses
+            yield replace(other, weight=weight, certain=sure)
     for condition in look.conditions:
-        if condition.kind != "other" and condition.column not in _key(scene, look):
-            for one in readings(scene, look, condition):
-                weight = one.extra + one.kept - one.wrong
-                yield _Other(condition.text, one.text, one.statement, one.bits, weight)
+        if condition.kind == "other" or condition.column in _key(scene, look):
+            continue
+        alike: dict[tuple[int, int, int], Reading] = {}
+        for one in sorted(readings(scene, look, condition), key=lambda one: (one.bits, one.text)):
+            alike.setdefault((one.extra, one.kept, one.wrong), one)
+        for one in alike.values():
+            weight = one.extra + one.kept - one.wrong
+            yield _Other(condition.text, one.text, one.statement, one.bits, weight, sure)
 
 
 def _key(scene: Scene, look: Look) -> tuple[str, ...]:
@@ -128,6 +144,7 @@ def _candidate(other: _Other, look: Look, scene: Scene) -> Candidate:
         aimed,
         injective_columns(other.statement),
         confirmed=step.describes == "intended" or step.suspect or scene.covered(aimed),
+        certain=other.certain,
     )
 
 
