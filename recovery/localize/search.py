@@ -21,6 +21,7 @@ from recovery.localize.hypotheses import (
     as_described,
     double_encoding,
     missing_where,
+    skipped,
     too_narrow,
     truncated_table,
     unlogged,
@@ -43,6 +44,7 @@ DEVIATIONS: tuple[Hypothesis, ...] = (
     unlogged.HYPOTHESIS,
     double_encoding.HYPOTHESIS,
     too_narrow.HYPOTHESIS,
+    skipped.HYPOTHESIS,
 )
 # Classes in which just that was done, and it was the mistake.
 MISTAKES: tuple[Hypothesis, ...] = (as_described.HYPOTHESIS,)
