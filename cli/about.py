@@ -103,9 +103,9 @@ def steps() -> None:
 @in_and_out
 def check(file: Path) -> int:
     """Every fault of a step log with its line."""
-    from recovery.steps.read import examine
+    from recovery.doubts import examined
 
-    return current().show(checked(str(file), examine(file)))
+    return current().show(checked(str(file), examined(file)))
 
 
 def checked(file: str, reading: "Reading") -> Result:

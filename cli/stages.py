@@ -42,17 +42,18 @@ def evidence(command: Command) -> Command:
         type=CASE,
         multiple=True,
         metavar="FILE",
-        help="A dump from before the damage.",
+        help="A dump from before the damage: the one the step log starts from. Again for more"
+        " backups of the same database.",
     )(command)
 
 
 def _inputs(backup: tuple[Path, ...], current: tuple[Path, ...], steps: tuple[Path, ...]) -> Inputs:
-    """One file each: the last of two must not win silently."""
-    given = (("--backup", backup), ("--current", current), ("--steps", steps))
+    """One file each, but backups: the last of two must not win silently."""
+    given = (("--current", current), ("--steps", steps))
     for name, paths in given:
         if len(paths) > 1:
             raise click.UsageError(f"{name} is given {len(paths)} times: this version takes one")
-    return Inputs(backup[0], current[0], steps[0] if steps else None)
+    return Inputs(backup[0], current[0], steps[0] if steps else None, backup[1:])
 
 
 @click.command()

@@ -20,7 +20,8 @@ from recovery.case.result import Json
 from recovery.case.serial import read_assessment, read_plan
 from recovery.case.world import World
 from recovery.load import Loaded, load
-from recovery.model import Assessment, Evidence, Plan, Role, StepLog
+from recovery.model import Assessment, Evidence, Plan, Restore, Role, StepLog
+from recovery.replay.restored import Restored
 from recovery.scratch.binaries import find_binaries
 from recovery.scratch.catalog import read_schema
 from recovery.scratch.cluster import Cluster, open_cluster, server_trouble
@@ -105,15 +106,39 @@ class Bench:
         path = self.path("steps")
         return read_steps(path) if path is not None else StepLog(())
 
-    def schema(self, side: Role) -> Schema:
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Other backups, by the names of their databases: backup-2 and on."""
+        return self._named("other-backup")
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Everything that is loaded, by the names of the databases."""
+        return (*SIDES, *self.others, *self._named("restore"))
+
+    def _named(self, role: Role) -> tuple[str, ...]:
+        known = self.case.named_evidence()
+        return tuple(name for name, one in known.items() if one.role == role)
+
+    def restored(self) -> Mapping[Path, Restored]:
+        """The sources that steps restored tables from, by the path in the log."""
+        known = self.case.named_evidence()
+        found = {
+            known[name].path: Restored(name, self.schema(name), self.unloaded(name))
+            for name in self._named("restore")
+        }
+        sources = [one.action.source for one in self.log.steps if isinstance(one.action, Restore)]
+        return {one: found[Path(os.path.abspath(one))] for one in sources}
+
+    def schema(self, side: str) -> Schema:
         self.loaded()
         with self.cluster.connect(side) as connection, server_trouble(self.cluster):
             return read_schema(connection)
 
-    def state(self, side: Role) -> LoadedState:
+    def state(self, side: str) -> LoadedState:
         return LoadedState(self.cluster, side, self.unloaded(side))
 
-    def unloaded(self, side: Role) -> Mapping[str, str]:
+    def unloaded(self, side: str) -> Mapping[str, str]:
         document = self.case.read_document(LOAD, "load")
         return dict(document.one(side).texts_by_name("unloaded"))
 
@@ -134,22 +159,33 @@ class Bench:
     # --- scratch --------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Load both sides and write down what was found."""
-        found = {side: self._load(side) for side in SIDES}
+        """Load every state and write down what was found."""
+        found = {name: self._load(name) for name in self.states}
         document: Mapping[str, Json] = {side: _loaded_json(one) for side, one in found.items()}
         self.case.write_document(LOAD, "load", document)
 
     def loaded(self) -> None:
-        """Both sides are in scratch: loaded again when scratch was lost since."""
-        for side in SIDES:
-            if not self.cluster.exists(side):
-                self.world.progress.note(f"scratch lost the {side}: loading it again")
-                self._load(side)
+        """Every state is in scratch: loaded again when scratch was lost since."""
+        there = self.cluster.databases()
+        for name in self.states:
+            if name not in there:
+                self.world.progress.note(f"scratch lost the {name}: loading it again")
+                self._load(name)
 
-    def _load(self, side: Role) -> Loaded:
-        path = self.path(side)
-        assert path is not None
-        return load(open_source(path), self.cluster, side, self.world.progress)
+    def _load(self, name: str) -> Loaded:
+        path = self.case.named_evidence()[name].path
+        return load(open_source(path), self.cluster, name, self.world.progress)
+
+    def describe(self) -> None:
+        """Keep what the sources say of themselves."""
+        for name in self.states:
+            info = open_source(self.case.named_evidence()[name].path).info
+            self.case.describe_evidence(
+                name,
+                kind=str(info.kind),
+                detail=info.detail,
+                taken_at=info.taken_at.isoformat() if info.taken_at else "",
+            )
 
 
 def require_server(world: World) -> None:

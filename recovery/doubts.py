@@ -10,12 +10,25 @@ from pathlib import Path
 import duckdb
 
 from diffing.model import Ledger, Schema, Status
+from recovery.case.files import sha256
 from recovery.case.folder import CaseFolder
 from recovery.case.world import Inputs
 from recovery.messages import message
-from recovery.model import EngineError, Evidence, Exit, Group, Problem, StepLog
+from recovery.model import (
+    EngineError,
+    Evidence,
+    Exit,
+    Group,
+    Import,
+    Problem,
+    Restore,
+    Role,
+    Step,
+    StepLog,
+)
 from recovery.sources.detect import open_source
-from recovery.steps.read import read_steps
+from recovery.sources.model import SourceInfo
+from recovery.steps.read import Reading, examine, usable
 
 _SAME_TABLES_SHARE = 0.5
 # Names of errors that say nothing about the table: the server went away, the disk is full.
@@ -42,15 +55,87 @@ def require_usable(inputs: Inputs, checks: Sequence[Callable[[], None]]) -> None
     for check in checks:
         with _kept(refusals):
             check()
-    for path in (inputs.backup, inputs.current):
+    for path in (inputs.backup, inputs.current, *inputs.others):
         with _kept(refusals):
             problems += open_source(path).problems()
     if inputs.steps is not None:
         with _kept(refusals):
-            read_steps(inputs.steps)
+            usable(examined(inputs.steps), inputs.steps)
     _refuse(refusals, problems)
-    tables = [open_source(path).info.tables for path in (inputs.backup, inputs.current)]
-    require_same_database(tables[0], tables[1], inputs.current)
+    base, current = (open_source(path).info for path in (inputs.backup, inputs.current))
+    require_same_database(base.tables, current.tables, inputs.current)
+    for other in inputs.others:
+        _require_another(other, base, current)
+
+
+def _require_another(path: Path, base: SourceInfo, current: SourceInfo) -> None:
+    """Raises EngineError(UNUSABLE) unless this is one more backup, older than the current data."""
+    info = open_source(path).info
+    require_same_database(base.tables, info.tables, path, side="other backup")
+    for known, what in ((base, "the backup"), (current, "the current data")):
+        if _same_file(path, known.path):
+            raise EngineError(
+                Exit.UNUSABLE,
+                f"this other backup is {what} once more",
+                where=str(path),
+                hint="leave it out",
+            )
+    if info.taken_at and current.taken_at and info.taken_at > current.taken_at:
+        raise EngineError(
+            Exit.UNUSABLE,
+            f"this other backup was taken at {info.taken_at.isoformat()}, after the current data"
+            f" ({current.taken_at.isoformat()}): it cannot tell what was there before the damage",
+            where=str(path),
+            hint="leave it out, or check which file is which",
+        )
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    return sha256(one) == sha256(other)
+
+
+def examined(path: Path) -> Reading:
+    """A step log with all that is wrong with it, the sources it restores tables from included."""
+    reading = examine(path)
+    steps = reading.log.steps if reading.log else ()
+    found = tuple(problem for step in steps for problem in _about_source(step, path))
+    if not found:
+        return reading
+    return Reading(None, (*reading.problems, *found), reading.warnings)
+
+
+def _about_source(step: Step, path: Path) -> Iterator[Problem]:
+    if not isinstance(step.action, Restore):
+        return
+    where = f"step {step.id}, restore"
+    try:
+        source = open_source(step.action.source)
+        broken = source.problems()
+        tables = source.info.tables
+    except EngineError as error:
+        yield Problem(str(path), step.line, f"{where}: {error.where}: {error.message}", error.hint)
+        return
+    for problem in broken:
+        yield Problem(str(path), step.line, f"{where}: {problem}")
+    for table in step.action.tables:
+        if not broken and table not in tables:
+            name = step.action.source.name
+            yield Problem(str(path), step.line, f"{where}: {name} has no table {table}")
+
+
+def evidence_of(inputs: Inputs) -> tuple[Evidence, ...]:
+    """Every file that the case stands on, those that the step log names included."""
+    files: list[tuple[Role, Path]] = [("backup", inputs.backup), ("current", inputs.current)]
+    if inputs.steps is not None:
+        files.append(("steps", inputs.steps))
+        steps = examine(inputs.steps).log
+        actions = [step.action for step in steps.steps] if steps else []
+        files += [("import", one.file) for one in actions if isinstance(one, Import)]
+        files += [("restore", one.source) for one in actions if isinstance(one, Restore)]
+    files += [("other-backup", path) for path in inputs.others]
+    return tuple(Evidence(role, path, 0, "") for role, path in dict.fromkeys(files))
 
 
 @contextmanager
@@ -152,15 +237,18 @@ def about_order(
 
 
 def require_same_database(
-    backup: Collection[str], current: Collection[str], path: Path | None
+    backup: Collection[str],
+    current: Collection[str],
+    path: Path | None,
+    *,
+    side: str = "current data",
 ) -> None:
     """Raises EngineError(UNUSABLE) when the two have hardly a table (named here) in common."""
     ours, theirs = set(backup), set(current)
     if not ours or not theirs:
-        side = "backup" if not ours else "current data"
         raise EngineError(
             Exit.UNUSABLE,
-            f"the {side} has no tables",
+            f"the {'backup' if not ours else side} has no tables",
             where=str(path or ""),
             hint="ask for the file again",
         )
@@ -168,7 +256,7 @@ def require_same_database(
     if len(common) < _SAME_TABLES_SHARE * min(len(ours), len(theirs)):
         raise EngineError(
             Exit.UNUSABLE,
-            f"the current data is of another database: it has {len(theirs)} tables, the backup"
+            f"the {side} is of another database: it has {len(theirs)} tables, the backup"
             f" has {len(ours)}, and {len(common)} have the same name",
             where=str(path or ""),
             hint="check which file belongs to which customer",

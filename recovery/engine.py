@@ -43,7 +43,6 @@ from recovery.localize.locate import locate as locate_faults
 from recovery.localize.structure import Behind
 from recovery.model import (
     Assessment,
-    Evidence,
     History,
     Plan,
 )
@@ -59,7 +58,6 @@ from recovery.scratch.counters import counters
 from recovery.script.context import ScriptContext
 from recovery.script.landmarks import landmarks
 from recovery.script.render import render
-from recovery.sources.detect import open_source
 from recovery.standing import WARNINGS
 
 REPLAY_BASE = "replay_base"
@@ -79,7 +77,8 @@ def assess(case: Path, *, inputs: Inputs, world: World) -> Result:
 
 def open_case(case: Path, *, inputs: Inputs, world: World) -> Result:
     with _opened(case, inputs, world) as bench:
-        return summary.opened(bench.case.path, bench.evidence(), bench.log, bench.warnings)
+        named = bench.case.named_evidence()
+        return summary.opened(bench.case.path, named, bench.log, bench.warnings)
 
 
 def load(case: Path, *, world: World) -> Result:
@@ -132,16 +131,11 @@ def _run(bench: Bench, name: str) -> Result:
 def _opened(case: Path, inputs: Inputs, world: World, *, server: bool = False) -> Bench:
     """Nothing is made before all of the evidence was read and found whole, and with `server`
     before there is one to load it into."""
-    evidence = [
-        Evidence("backup", inputs.backup, 0, ""),
-        Evidence("current", inputs.current, 0, ""),
-    ]
-    if inputs.steps is not None:
-        evidence.append(Evidence("steps", inputs.steps, 0, ""))
     if not (case / "case.toml").exists():
         world.progress.stage("reading the evidence")
         checks = [lambda: require_place(case), lambda: require_server(world)]
         doubts.require_usable(inputs, checks[: 1 + server])
+    evidence = doubts.evidence_of(inputs)
     bench = Bench(CaseFolder.prepare(case, evidence, world.clock, version=version("dbmend")), world)
     with bench.or_put_away():
         if not bench.case.is_done("open"):
@@ -152,16 +146,7 @@ def _opened(case: Path, inputs: Inputs, world: World, *, server: bool = False) -
 def _describe(bench: Bench) -> None:
     """Keep what the files say of themselves."""
     bench.case.begin("open")
-    for side in SIDES:
-        path = bench.path(side)
-        assert path is not None
-        info = open_source(path).info
-        bench.case.describe_evidence(
-            side,
-            kind=str(info.kind),
-            detail=info.detail,
-            taken_at=info.taken_at.isoformat() if info.taken_at else "",
-        )
+    bench.describe()
     bench.case.write_document(
         WARNINGS, "warnings", {"warnings": doubts.about_times(bench.evidence(), bench.log)}
     )
@@ -226,7 +211,8 @@ def _ground(bench: Bench) -> Ground:
 
 def _history(bench: Bench) -> History:
     taken = next((one.taken_at for one in bench.evidence() if one.role == "backup"), None)
-    return history(bench.log, bench.schema("backup"), begins=taken)
+    schema = bench.schema("backup")
+    return history(bench.log, schema, begins=taken, sources=bench.restored())
 
 
 # --- locate ---------------------------------------------------------------------------------------

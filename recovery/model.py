@@ -66,7 +66,9 @@ class Problem:
 
 # --- evidence -----------------------------------------------------------------------------------
 
-Role = Literal["backup", "current", "steps", "rules"]
+# `other-backup`: of the same database, given beside the one the log starts from. `import` and
+# `restore`: files that steps of the log name.
+Role = Literal["backup", "current", "steps", "rules", "other-backup", "import", "restore"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,28 @@ class Sql:
     text: str
 
 
-Action = Sql | Edit | Event | None  # None: prose that cannot be replayed
+@dataclass(frozen=True, slots=True)
+class Import:
+    """Rows of a CSV file copied into a table. Without `columns` they are in the order of the
+    table. `header`: the first line names columns and is no row."""
+
+    table: str
+    file: Path
+    columns: tuple[str, ...] = ()
+    header: bool = False
+    delimiter: str = ","
+    encoding: str = "UTF8"  # the server's name
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Rows of tables replaced by those they had in another source."""
+
+    source: Path
+    tables: tuple[str, ...]
+
+
+Action = Sql | Edit | Event | Import | Restore | None  # None: prose that cannot be replayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +177,27 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Supply:
+    """What `COPY table FROM STDIN` of an act reads: a file, byte for byte, or, without one, what
+    `query` (a COPY ... TO STDOUT) gives in another scratch database."""
+
+    table: str
+    file: Path | None = None
+    database: str = ""
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Act:
-    """A step as a replay runs it. Without statements it is not replayed, for the reason `why`."""
+    """A step as a replay runs it. Without statements it is not replayed, for the reason `why`.
+    The only supply serves every `COPY ... FROM STDIN`, of several each its own table's."""
 
     id: str
     statements: tuple[str, ...]
     at: datetime
     transaction: TransactionShape = "one"
     why: str = ""
+    supplies: tuple[Supply, ...] = ()
 
 
 History = tuple[Act, ...]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from diffing.model import Ledger, Status, Verdict
 from recovery.bench import LOAD, SIDES, Bench
+from recovery.case.evidence import NAMES
 from recovery.case.reading import Reader
 from recovery.case.result import Grid, Json, Result
 from recovery.case.serial import read_ledger, read_rehearsal
@@ -26,21 +27,31 @@ _FINDINGS_THAT_MATTER = frozenset({"constraint", "violation", "data"})
 
 
 def opened(
-    case: Path, evidence: Sequence[Evidence], log: StepLog, warnings: Sequence[str]
+    case: Path, evidence: Mapping[str, Evidence], log: StepLog, warnings: Sequence[str]
 ) -> Result:
     rows = tuple(
-        (one.role, str(one.path), one.kind or "step log", f"{one.size:,}", one.sha256[:16])
-        for one in evidence
+        (
+            name,
+            str(one.path),
+            one.kind or NAMES[one.role],
+            f"{one.taken_at:%Y-%m-%d %H:%M %Z}" if one.taken_at else "",
+            f"{one.size:,}",
+            one.sha256[:16],
+        )
+        for name, one in evidence.items()
     )
     return Result(
         Exit.FINE,
         (f"The evidence is whole. The step log has {len(log.steps)} steps.", f"Case: {case}"),
-        (Grid("Evidence", ("role", "file", "what", "bytes", "SHA-256"), rows),),
+        (Grid("Evidence", ("name", "file", "what", "taken", "bytes", "SHA-256"), rows),),
         _english(warnings),
         {
             "dbmend": "open/1",
             "case": str(case),
-            "evidence": [{"role": one.role, "sha256": one.sha256} for one in evidence],
+            "evidence": [
+                {"name": name, "role": one.role, "sha256": one.sha256}
+                for name, one in evidence.items()
+            ],
         },
     )
 
@@ -49,7 +60,7 @@ def loaded(bench: Bench) -> Result:
     document = bench.case.read_document(LOAD, "load")
     rows: list[tuple[str, ...]] = []
     unloaded = 0
-    for side in SIDES:
+    for side in bench.states:
         one = document.one(side)
         for finding in one.many("findings"):
             rows.append(
@@ -57,10 +68,12 @@ def loaded(bench: Bench) -> Result:
             )
         for table, why in one.texts_by_name("unloaded"):
             rows.append((side, "NOT LOADED", table, why))
-            unloaded += 1
+            unloaded += side in SIDES
     violations = sum(row[1] == "violation" for row in rows)
     code = Exit.COULD_NOT_TELL if unloaded else Exit.FINDINGS if violations else Exit.FINE
     told = "Both states are loaded." if not unloaded else f"{unloaded} tables could not be loaded."
+    if len(bench.states) > len(SIDES):
+        told += f" Beside them: {', '.join(bench.states[len(SIDES) :])}."
     if violations:
         told += f" The data violates {violations} constraints."
     grids = (Grid("What the load noticed", ("side", "kind", "object", "what"), tuple(rows)),)

@@ -181,7 +181,7 @@ STEP_FAULTS = (
     " complaints)",
     "6: step 1: '2026-03-01T10:00:00' has no zone (write the zone (+03:00), or 'timezone:' at the"
     " top of the log)",
-    "8: step 2: says nothing (give it 'what', or one of sql, edit, event)",
+    "8: step 2: says nothing (give it 'what', or one of sql, edit, import, restore, event)",
     "10: step 2: 'what' must be text, this is a list",
     "11: step 2: unknown field 'sqll' (did you mean 'sql'?)",
     "12: step 2: this id is used already (first in line 8)",

@@ -26,7 +26,8 @@ from cli.main import app
 from recovery.case.wiping import KEPT, WIPED
 from recovery.model import Exit, FaultClass, Grade
 from recovery.scratch.cluster import Cluster
-from recovery.steps.read import EVENTS, LOG_FIELDS, STEP_FIELDS, problems
+from recovery.steps.actions import EVENTS
+from recovery.steps.read import LOG_FIELDS, STEP_FIELDS, problems
 from repair_rules.model import Hazard
 from tests.conftest import DemoCase
 
@@ -183,6 +184,9 @@ def test_step_logs_are_step_logs(page: Path, tmp_path: Path) -> None:
     for kind, body in FENCE.findall(page.read_text("utf-8")):
         if kind == "yaml" and body.startswith("dbmend: steps/1"):
             path = tmp_path / "steps.yaml"
+            for name in ("prices.csv", "backups/week-08.dump"):  # files that the log names
+                (tmp_path / name).parent.mkdir(exist_ok=True)
+                (tmp_path / name).write_text("id\n")
             path.write_text(body, "utf-8")
             faults += [str(problem) for problem in problems(path)]
     assert not faults

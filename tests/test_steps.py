@@ -204,12 +204,11 @@ complaints:
         "s.yaml:23: step 3: 'event' must be one of power-loss, disk-failure, crash, disk-full, "
         "other, this is 'powerloss' (did you mean 'power-loss'?)",
         "s.yaml:24: step 5 of the list: 'id' is missing",
-        "s.yaml:24: step 5 of the list: 'import' is not supported in this version "
-        "(write it as sql, or as prose in 'what')",
+        "s.yaml:24: step 5 of the list, import: 'table' is missing",
         "s.yaml:25: step 6 of the list must be a mapping, this is 'just text'",
-        "s.yaml:26: step 4: says nothing (give it 'what', or one of sql, edit, event)",
-        "s.yaml:28: step 5: 'restore' is not supported in this version "
-        "(write it as sql, or as prose in 'what')",
+        "s.yaml:26: step 4: says nothing "
+        "(give it 'what', or one of sql, edit, import, restore, event)",
+        "s.yaml:28: step 5, restore: 'tables' is missing",
         "s.yaml:29: step 5: 'tables' belongs to an event",
         "s.yaml:33: step 6: '\\copy' is a command of the psql client, not SQL "
         "(leave it out, keep the statements)",
@@ -276,7 +275,8 @@ complaints:
         ),
         (
             HEAD + "steps:\n- {id: 1, what: ' '}\n",
-            "s.yaml:3: step 1: says nothing (give it 'what', or one of sql, edit, event)",
+            "s.yaml:3: step 1: says nothing "
+            "(give it 'what', or one of sql, edit, import, restore, event)",
         ),
         (
             '{"dbmend": "steps/1",\n"steps": [{"id": 1, "sql": "select \\ud800"}]}',

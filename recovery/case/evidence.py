@@ -10,7 +10,15 @@ from pathlib import Path
 from recovery.case.files import sha256
 from recovery.model import EngineError, Evidence, Exit, Role
 
-NAMES = {"backup": "backup", "current": "current state", "steps": "step log", "rules": "rules file"}
+NAMES = {
+    "backup": "backup",
+    "current": "current state",
+    "steps": "step log",
+    "rules": "rules file",
+    "other-backup": "other backup",
+    "import": "imported file",
+    "restore": "source that was restored from",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,17 +246,18 @@ class CaseFolder:
         at = self.clock()
         self._write_manifest(tuple(verify(item, at, whole=whole) for item in self.evidence()))
 
-    def describe_evidence(self, role: str, *, kind: str, detail: str, taken_at: str) -> None:
-        """Keep what the reader of a source found out about it."""
-        exhibits = self.evidence()
+    def describe_evidence(self, name: str, *, kind: str, detail: str, taken_at: str) -> None:
+        """Keep what the reader of a source found out about it. Names as in `named_evidence`."""
         self._write_manifest(
             tuple(
-                manifest.described(item, kind, detail, taken_at)
-                if item.evidence.role == role
-                else item
-                for item in exhibits
+                manifest.described(item, kind, detail, taken_at) if known == name else item
+                for known, item in manifest.named(self.evidence())
             )
         )
+
+    def named_evidence(self) -> Mapping[str, Evidence]:
+        """`backup`, `current`, `steps`, `backup-2`, `import-1`, `restore-1` and so on."""
+        return {name: item.evidence for name, item in manifest.named(self.evidence())}
 
     def _write_manifest(self, exhibits: tuple[Exhibit, ...]) -> None:
         self.write_document(MANIFEST, "manifest", manifest.to_json(exhibits))

@@ -12,14 +12,21 @@ from recovery.case.reading import Reader, damaged
 from recovery.case.result import Json
 from recovery.model import Evidence, Role
 
-ROLES = ("backup", "current", "steps", "rules")
+ROLES = ("backup", "current", "steps", "rules", "other-backup", "import", "restore")
 
 
 def name(position: int, exhibits: tuple[Exhibit, ...]) -> str:
-    """`backup`, `current`, `steps`; the second backup of a case is `backup 2`."""
+    """`backup`, `current`, `steps`; other backups are `backup-2` and on, files that steps name
+    `import-1` and `restore-1` and on."""
     role = exhibits[position].evidence.role
     count = Counter(item.evidence.role for item in exhibits[: position + 1])[role]
-    return role if count == 1 else f"{role} {count}"
+    match role:
+        case "other-backup":
+            return f"backup-{count + 1}"
+        case "import" | "restore":
+            return f"{role}-{count}"
+        case _:
+            return role if count == 1 else f"{role} {count}"
 
 
 def named(exhibits: tuple[Exhibit, ...]) -> tuple[tuple[str, Exhibit], ...]:

@@ -21,8 +21,10 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The files a case is made from."""
+    """The files a case is made from. `others`: more backups of the same database; the step log
+    starts from `backup`."""
 
     backup: Path
     current: Path
     steps: Path | None = None
+    others: tuple[Path, ...] = ()

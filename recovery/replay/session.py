@@ -14,7 +14,7 @@ import psycopg
 from psycopg import Connection
 
 from diffing.model import Schema
-from recovery.model import Act, Outcome, Preparation, StepOutcome, Variant
+from recovery.model import Act, Outcome, Preparation, StepOutcome, Supply, Variant
 from recovery.replay import clock
 from recovery.replay.borrow import Borrower
 from recovery.replay.identity import (
@@ -27,6 +27,7 @@ from recovery.replay.identity import (
 from recovery.replay.looks import moved, read_looks, readable
 from recovery.replay.order import Disorder
 from recovery.replay.silence import silent
+from recovery.replay.supply import copied, place_of
 from recovery.replay.transactions import (
     Batch,
     batches,
@@ -82,6 +83,7 @@ class Session:
         self.written: dict[str, dict[str, int]] = {}
         self.suspects = suspects or {}
         self._now = clock.NEVER
+        self._supplies: tuple[Supply, ...] = ()
         self._folder = folder
         self._cluster = cluster
         self._database = database
@@ -136,6 +138,7 @@ class Session:
         """Never raises for what the step does; EngineError when the server is in trouble."""
         if not act.statements:
             return StepOutcome(act.id, Outcome.NOT_REPLAYED, act.why)
+        self._supplies = act.supplies
         self._now = act.at + self.shift
         clock.set_clock(self._connection, self._now, self._path)
         if self.disorder is not None:
@@ -153,9 +156,8 @@ class Session:
 
     def _mark(self, step: str) -> None:
         """What is written from here on belongs to this step."""
-        self._connection.execute(
-            "SELECT pg_catalog.pg_logical_emit_message(true, 'step', %s::text)", (step,)
-        )
+        query = "SELECT pg_catalog.pg_logical_emit_message(true, 'step', %s::text)"
+        self._connection.execute(query, (step,))
 
     # --- one transaction of a step ----------------------------------------------------------------
 
@@ -219,7 +221,7 @@ class Session:
             trial.last, trial.settled = None, True
         else:
             self._set_positions(trial.start)
-            raise Refused(_why(error)) from error
+            raise Refused(_why(error) + place_of(error)) from error
 
     def _attempt(self, trial: Trial, account: Account) -> None:
         batch = trial.batch
@@ -291,7 +293,7 @@ class Session:
         """Rows that the server says it wrote."""
         words = first_words(statement, most=1000 if _COPY.match(statement) else 1)
         if words[:1] == ["copy"] and "stdin" in words:
-            raise Refused("its data is not in the log: COPY FROM STDIN")
+            return copied(self._connection, self._cluster, statement, self._supplies)
         if words[:1] == ["copy"] and "stdout" in words:
             with self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
                 for _ in copy:
@@ -387,8 +389,7 @@ class Session:
                         if control(statement) is None:
                             self._execute(statement)
                     tried = self._connection.execute(clock.pin(variant.statement).encode())
-                    table = self.schema.table(variant.table)
-                    rows = in_utc(self._connection, table, variant, tried.fetchall())
+                    rows = in_utc(self._connection, self.schema, variant, tried.fetchall())
                 self.on_tried(variant, rows)
             except psycopg.Error as error:
                 self._recover(error)

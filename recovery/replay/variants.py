@@ -4,17 +4,18 @@ from collections.abc import Sequence
 
 from psycopg import Connection, sql
 
-from diffing.model import Table
+from diffing.model import Schema, Table
 from recovery.model import Variant
 
 
 def in_utc(
     connection: Connection[tuple[object, ...]],
-    table: Table,
+    schema: Schema,
     variant: Variant,
     rows: Sequence[tuple[object, ...]],
 ) -> Sequence[tuple[object, ...]]:
     """Moments were printed in the zone of the step; everywhere else they are in UTC."""
+    table = schema.table(variant.table)
     names = (*table.key.columns, *variant.columns)
     zoned = [place for place, name in enumerate(names) if _zoned(table, name)]
     if not zoned or not rows:

@@ -176,6 +176,9 @@ ROLES: Mapping[str, str] = {
     "current": marked("current data"),
     "steps": marked("step log"),
     "rules": marked("rules"),
+    "other-backup": marked("another backup"),
+    "import": marked("imported file"),
+    "restore": marked("source of restored tables"),
 }
 
 HAZARDS: Mapping[str, str] = {

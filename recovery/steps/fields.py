@@ -125,6 +125,19 @@ class Record:
             return ()
         return node.items
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of texts, each once."""
+        found: list[str] = []
+        for item in self.items(name):
+            if not isinstance(item, Scalar) or item.is_null or not item.text:
+                message = f"{self.where}: '{name}' holds texts, this is {describe(item)}"
+                self.faults.add(item.line, message)
+            elif item.text in found:
+                self.faults.add(item.line, f"{self.where}: '{item.text}' is named twice")
+            else:
+                found.append(item.text)
+        return tuple(found)
+
     def table(self, name: str = "table") -> str:
         """A table's name as `diffing.model.qualified` writes it; without schema: public."""
         node = self.scalar(name, "a table's name")

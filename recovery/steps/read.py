@@ -7,37 +7,29 @@ zone and a statement that is no SQL are faults with their line.
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 from recovery.model import (
-    Action,
     Complaint,
     Describes,
-    Edit,
     EngineError,
-    Event,
     Exit,
     Problem,
-    Sql,
     Step,
     StepLog,
     TransactionShape,
 )
+from recovery.steps.actions import ACTIONS, read_action
 from recovery.steps.fields import Faults, Record, describe
 from recovery.steps.json_text import parse_json
 from recovery.steps.nodes import Fields, Items, Node, Scalar, Unreadable, forbidden, parse_yaml
-from recovery.steps.sql import check_sql
 from recovery.steps.times import BadTime, Span, contradictions, in_order, read_span, read_zone
 
 HEADER = "steps/1"
 SIZE_MAX = 256 * 1024 * 1024  # bytes; the file is read whole
 
-EventKind = Literal["power-loss", "disk-failure", "crash", "disk-full", "other"]
-EVENTS: tuple[str, ...] = ("power-loss", "disk-failure", "crash", "disk-full", "other")
 DESCRIBES = ("intended", "executed", "unknown")
 TRANSACTIONS = ("one", "each", "none")
-ACTIONS = ("sql", "edit", "event", "call", "import", "restore")
-LATER = frozenset({"call", "import", "restore"})
 LOG_FIELDS = ("dbmend", "timezone", "describes", "covers", "steps", "complaints")
 STEP_FIELDS = (
     *("id", "at", "actor", "what", *ACTIONS, "transaction", "rows", "suspect"),
@@ -60,7 +52,11 @@ def read_steps(path: Path) -> StepLog:
 
     Raises EngineError(UNUSABLE) whose message lists every problem, one a line.
     """
-    reading = examine(path)
+    return usable(examine(path), path)
+
+
+def usable(reading: Reading, path: Path) -> StepLog:
+    """The log that was read. Raises EngineError(UNUSABLE) as `read_steps` does."""
     if reading.log is None:
         count = len(reading.problems)
         head = f"the step log cannot be used: {count} {'fault' if count == 1 else 'faults'}"
@@ -81,7 +77,7 @@ def examine(path: Path) -> Reading:
     faults = Faults(str(path))
     warnings = Faults(str(path))
     root = _tree(path, faults)
-    log = _Reader(faults, warnings).log(root) if root is not None else None
+    log = _Reader(path.parent, faults, warnings).log(root) if root is not None else None
     if faults.found:
         log = None
     return Reading(log, faults.sorted(), warnings.sorted())
@@ -135,7 +131,8 @@ def _content(path: Path, faults: Faults) -> str | None:
 class _Reader:
     """Turns the tree into a log; faults and warnings are gathered on the way."""
 
-    def __init__(self, faults: Faults, warnings: Faults) -> None:
+    def __init__(self, folder: Path, faults: Faults, warnings: Faults) -> None:
+        self.folder = folder  # names of files in the log start here
         self.faults = faults
         self.warnings = warnings
         self.zone: tzinfo | None = None
@@ -231,7 +228,7 @@ class _Reader:
             id=record.text("id"),
             line=node.line,
             what=record.text("what"),
-            action=self._action(record),
+            action=read_action(record, self.folder),
             at=span.start if span else None,
             until=span.end if span and span.end != span.start else None,
             actor=record.text("actor"),
@@ -240,71 +237,6 @@ class _Reader:
             suspect=bool(record.flag("suspect")),
             describes=cast(Describes, record.choice("describes", DESCRIBES) or self.describes),
         )
-
-    def _action(self, record: Record) -> Action:
-        given = [name for name in ACTIONS if name in record]
-        if "tables" in record and "event" not in record:
-            record.fault("tables", "'tables' belongs to an event")
-        if len(given) > 1:
-            line = max(record.line_of(name) for name in given)
-            message = f"{record.where}: more than one action: {', '.join(given)}"
-            self.faults.add(line, message, "make each a step of its own")
-        if not given and not record.text("what").strip():
-            message = f"{record.where}: says nothing"
-            self.faults.add(record.line, message, "give it 'what', or one of sql, edit, event")
-        for name in given:
-            if name in LATER:
-                hint = "write it as sql, or as prose in 'what'"
-                record.fault(name, f"'{name}' is not supported in this version", hint)
-        actions = [self._one_action(record, name) for name in given if name not in LATER]
-        return actions[0] if actions else None
-
-    def _one_action(self, record: Record, name: str) -> Action:
-        match name:
-            case "sql":
-                return self._sql(record)
-            case "edit":
-                return self._edit(record)
-            case _:
-                return self._event(record)
-
-    def _sql(self, record: Record) -> Action:
-        node = record.scalar("sql", "text")
-        if node is None:
-            return None
-        fault = check_sql(node)
-        if fault is not None:
-            self.faults.add(fault.line, f"{record.where}: {fault.message}", fault.hint)
-        return Sql(node.text)
-
-    def _edit(self, record: Record) -> Action:
-        node = record.get("edit")
-        if not isinstance(node, Fields):
-            hint = "write {table: …, key: {…}, set: {…}}"
-            found = describe(node) if node is not None else "empty"
-            record.fault("edit", f"'edit' must be a mapping, this is {found}", hint)
-            return None
-        edit = Record(node, f"{record.where}, edit", self.faults)
-        edit.unknown(("table", "key", "set"))
-        for name in ("table", "key", "set"):
-            if name not in edit:
-                self.faults.add(edit.line, f"{edit.where}: '{name}' is missing")
-        return Edit(edit.table(), edit.values("key"), edit.values("set"))
-
-    def _event(self, record: Record) -> Action:
-        node = record.get("event")
-        if not isinstance(node, Fields):
-            kind = record.choice("event", EVENTS)
-            tables = record.tables("tables")
-        else:
-            event = Record(node, f"{record.where}, event", self.faults)
-            event.unknown(("kind", "tables"))
-            if "kind" not in event:
-                message = f"{event.where}: 'kind' is missing"
-                self.faults.add(event.line, message, "one of " + ", ".join(EVENTS))
-            kind = event.choice("kind", EVENTS)
-            tables = event.tables("tables")
-        return Event(cast(EventKind, kind), tables) if kind else None
 
     # --- times ----------------------------------------------------------------------------------
 
