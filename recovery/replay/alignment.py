@@ -10,7 +10,7 @@ numbers go together.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import duckdb
 
@@ -106,6 +106,21 @@ def align(
 ) -> None:
     """Give the rows that `run` inserted the keys they have in the current state, in its effects.
     Only tables whose key holds a number from a sequence or a time, and that nothing refers to."""
+    for table, loose in _loosely_keyed(schema, feeds):
+        _align(facts, run, table, loose)
+
+
+def aligned_tables(
+    facts: duckdb.DuckDBPyConnection, schema: Schema, feeds: Iterable[Feed]
+) -> frozenset[str]:
+    """Tables in which rows may get other keys: the current state has rows that the backup has
+    not."""
+    extra = "SELECT DISTINCT \"table\" FROM divergence WHERE kind = 'extra'"
+    names = {str(name) for (name,) in facts.execute(extra).fetchall()}
+    return frozenset(table.name for table, _ in _loosely_keyed(schema, feeds)) & names
+
+
+def _loosely_keyed(schema: Schema, feeds: Iterable[Feed]) -> Iterator[tuple[Table, list[str]]]:
     parents = {key.parent for key in schema.foreign_keys}
     fed = {(feed.table, feed.column) for feed in feeds}
     for table in schema.tables:
@@ -115,7 +130,7 @@ def align(
             if (table.name, column.name) in fed or _is_time(column)
         ]
         if loose and table.name not in parents:
-            _align(facts, run, table, loose)
+            yield table, loose
 
 
 def _align(facts: duckdb.DuckDBPyConnection, run: str, table: Table, loose: Sequence[str]) -> None:

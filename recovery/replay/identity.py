@@ -204,12 +204,12 @@ def positions(
     """The last number each sequence has issued, or the one before its first."""
     if not feeds:
         return {}
-    rows = connection.execute(_positions_query(feeds)).fetchall()
+    rows = connection.execute(positions_query(feeds)).fetchall()
     return {str(name): int(str(value)) for name, value in rows}
 
 
 @lru_cache(maxsize=8)
-def _positions_query(feeds: tuple[Feed, ...]) -> bytes:
+def positions_query(feeds: tuple[Feed, ...]) -> bytes:
     queries = [
         sql.SQL(
             "SELECT {}, CASE WHEN is_called THEN last_value ELSE last_value - {} END FROM {}"

@@ -1,11 +1,32 @@
 """What-ifs over one base run."""
 
+from contextlib import ExitStack, closing
+from itertools import count
 from types import TracebackType
 from typing import Self
 
+import psycopg
+from psycopg import sql
+
 from recovery.model import Forecast, History, Replay
-from recovery.replay.ground import Ground
+from recovery.replay import clock
+from recovery.replay.alignment import aligned_tables
+from recovery.replay.ground import Ground, clone
+from recovery.replay.whatif.answer import tell
+from recovery.replay.whatif.base import run_base
+from recovery.replay.whatif.course import Course, Tools
 from recovery.replay.whatif.dependence import SOUND, Dependence
+from recovery.replay.whatif.footprint import Footprint
+from recovery.replay.whatif.reach import Judge, Reach
+from recovery.replay.whatif.record import SCHEMA
+from recovery.replay.whatif.runner import Runner, Untold
+from recovery.replay.whatif.stand import Stand
+from recovery.replay.whatif.timeline import turns
+from recovery.scratch.cluster import about_the_server, server_trouble
+
+_DATABASE = "replay_whatif"
+_DEAD_MAX = 50_000  # rows moved and taken back, before the server is asked to clear them away
+_NEVER_PREPARED = 1 << 30
 
 
 class WhatIf:
@@ -21,6 +42,38 @@ class WhatIf:
         self.dependence = dependence
         self.reran: tuple[str, ...] = ()
         self.refusal = ""
+        self._stack = ExitStack()
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _open(self) -> None:
+        cluster = self.ground.cluster
+        number = next(one for one in count(1) if (id(cluster), one) not in _in_use)
+        _in_use.add((id(cluster), number))
+        self._stack.callback(_in_use.discard, (id(cluster), number))
+        name = _DATABASE if number == 1 else f"{_DATABASE}_{number}"
+        self._stack.enter_context(clone(self.ground, name))
+        found = run_base(self.ground, name, self.history, self.base, self.dependence)
+        self._found = found
+        connection = self._stack.enter_context(closing(cluster.connect(name)))
+        connection.prepare_threshold = _NEVER_PREPARED  # but where it is asked for
+        judging = self._stack.enter_context(closing(cluster.connect(name)))
+        judging.prepare_threshold = _NEVER_PREPARED
+        path = clock.search_path(judging)
+        judging.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (path,))
+        self._connection = connection
+        self._stand = Stand(connection, found.relations, found.versions, found.last)
+        judge = Judge(judging, found.relations)
+        reach = Reach(
+            found.relations, found.versions, found.readings, found.failed, self.dependence, judge
+        )
+        self._runner = Runner(self.ground, connection, found.relations, found.numbers)
+        footprint = Footprint(found.relations, found.versions, self._stand)
+        self._tools = Tools(found, self._stand, self._runner, footprint, reach, self.dependence)
+        self._places = {act.id: place for place, act in enumerate(self.history)}
 
     def __enter__(self) -> Self:
         return self
@@ -35,12 +88,80 @@ class WhatIf:
 
     def close(self) -> None:
         """The working database goes."""
+        self._stack.close()
 
     def forecast(self, deviant: History, name: str) -> Forecast | None:
         """As `recovery.model.Laboratory.forecast`, for the base that this was opened with. None:
         it cannot be told this way, a whole replay has to."""
-        self.refusal = "not built"
-        return None
+        self.reran = ()
+        self.refusal = ""
+        try:
+            return self._forecast(deviant, name)
+        except Untold as untold:
+            self.refusal = str(untold)
+            return None
+
+    def _forecast(self, deviant: History, name: str) -> Forecast:
+        if self._found.obstacle:
+            raise Untold(self._found.obstacle)
+        if self._connection.closed:
+            raise Untold("the working session was ended")
+        apart = turns(self.history, deviant)
+        if apart and min(apart) <= self._found.floor:
+            raise Untold("it begins before definitions were changed")
+        course = Course(self._tools, apart)
+        lines = []
+        self._runner.begin()
+        try:
+            self._connection.execute("BEGIN")
+            course.go()
+            lines = list(course.lines())
+            self._alike(course)
+        except psycopg.Error as error:
+            with server_trouble(self.ground.cluster):
+                if about_the_server(error):
+                    raise
+            raise Untold(f"rows could not be put back: {error}") from error
+        finally:
+            self.reran = tuple(course.reran)
+            self._back()
+        tell(self.ground.facts, name, lines)
+        again = [act.id for act in deviant if self._new(act.id, act)]
+        rows = tuple((one, course.rows[one]) for one in again if one in course.rows)
+        return Forecast(name, rows)
+
+    def _new(self, name: str, act: object) -> bool:
+        place = self._places.get(name)
+        return place is None or self.history[place] != act
+
+    def _alike(self, course: Course) -> None:
+        """Rows whose keys a replay takes from the current state are named by that replay alone."""
+        aligned = {
+            self._found.relations.numbers[one]
+            for one in aligned_tables(
+                self.ground.facts, self.ground.schema, self.ground.identities.feeds
+            )
+            if one in self._found.relations.numbers
+        }
+        for (table, _), written in course.touched():
+            if table in aligned and (written.old is None or written.new is None):
+                raise Untold("keys of its rows are matched with the current state")
+
+    def _back(self) -> None:
+        """The working database stands at the end of the base again."""
+        if not self._connection.closed:
+            self._connection.execute("ROLLBACK")
+            if self._stand.moved > _DEAD_MAX:
+                self._stand.moved = 0
+                self._connection.execute("VACUUM")
+                log = sql.SQL("TRUNCATE {}.log").format(sql.Identifier(SCHEMA))
+                self._connection.execute(log)
+                self._runner.emptied()
+        self._stand.back()
+        self._found.numbers.back()
+
+
+_in_use: set[tuple[int, int]] = set()  # working databases, by server
 
 
 def open_whatif(

@@ -1,0 +1,118 @@
+"""The rows of the relation `forecast`, from the rows that are otherwise in the end. They are what
+two whole replays laid side by side would give (`recovery.replay.forecast`)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from recovery.replay import forecast
+from recovery.replay.effects import key_of
+from recovery.replay.whatif.record import Written
+from recovery.replay.whatif.relations import Relation
+from recovery.replay.whatif.stand import Difference
+from recovery.replay.whatif.versions import fields, steps
+
+_FIRST = '","#n":"1"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of `forecast`, without its name."""
+
+    table: str
+    key: str
+    column: str
+    base: str | None
+    value: str | None
+    act: str
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What happened to a row, in order: in this world, and in the base; with the acts' names."""
+
+    here: Sequence[tuple[str, Written]]
+    base: Sequence[tuple[str, Written]]
+
+
+def lines(relation: Relation, key: str, row: Difference, past: Past) -> Iterator[Line]:
+    """What `forecast` says of one row."""
+    name = relation.name
+    if not relation.keyed:
+        yield from _copies(relation, key, row, past)
+        return
+    if row.base is None or row.content is None:
+        base = "false" if row.base is None else "true"
+        value = "false" if row.content is None else "true"
+        yield Line(name, key, "", base, value, _last(relation, key, None, past))
+        return
+    assert isinstance(row.base, str)
+    assert isinstance(row.content, str)
+    pairs = zip(fields(row.base), fields(row.content), strict=True)
+    for place, (old, new) in enumerate(pairs):
+        if old != new:
+            act = _last(relation, key, place, past)
+            yield Line(name, key, relation.columns[place].name, old, new, act)
+
+
+def _copies(relation: Relation, text: str, row: Difference, past: Past) -> Iterator[Line]:
+    """Equal rows are counted."""
+    assert isinstance(row.base, int)
+    assert isinstance(row.content, int)
+    more = row.content - row.base
+    names = (column.name for column in relation.columns)
+    key = key_of(relation.table, dict(zip(names, fields(text), strict=True)))
+    act = next(
+        (
+            name
+            for side in (past.here, past.base)
+            for name, written in reversed(side)
+            if written.old != written.new
+        ),
+        "",
+    )
+    for number in range(1, abs(more) + 1):
+        numbered = f'{key.removesuffix(_FIRST)}","#n":"{number}"}}'
+        base, value = ("true", "false") if more < 0 else ("false", "true")
+        yield Line(relation.name, numbered, "", base, value, act)
+
+
+def _last(relation: Relation, key: str, place: int | None, past: Past) -> str:
+    """Who wrote a cell last here, or in the base where nothing did; without a place, the row."""
+    for side in (past.here, past.base):
+        for name, written in reversed(side):
+            if _concerns(relation, key, place, written):
+                return name
+    return ""
+
+
+def _concerns(relation: Relation, key: str, place: int | None, written: Written) -> bool:
+    for step in steps(relation, written):
+        if step.key != key:
+            continue
+        if not isinstance(step.before, str) or not isinstance(step.after, str):
+            return step.before != step.after
+        return place is not None and fields(step.before)[place] != fields(step.after)[place]
+    return False
+
+
+def tell(facts: duckdb.DuckDBPyConnection, name: str, found: Iterable[Line]) -> None:
+    """Fill `forecast` under this name."""
+    forecast.clear(facts, name)
+    rows = list(found)
+    if rows:
+        facts.execute(
+            "INSERT INTO forecast SELECT $name, unnest($1::VARCHAR[]), unnest($2::VARCHAR[]),"
+            " unnest($3::VARCHAR[]), unnest($4::VARCHAR[]), unnest($5::VARCHAR[]),"
+            " unnest($6::VARCHAR[])".replace("$name", "$7"),
+            [
+                [one.table for one in rows],
+                [one.key for one in rows],
+                [one.column for one in rows],
+                [one.base for one in rows],
+                [one.value for one in rows],
+                [one.act for one in rows],
+                name,
+            ],
+        )

@@ -1,0 +1,184 @@
+"""The base of what-ifs: its history run once in the working database, with every row it wrote
+noted, every statement read, and the account compared with what decoding told of the same run.
+"""
+
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import postgast
+from psycopg import Connection
+
+from recovery.model import Act, History, Outcome, Replay
+from recovery.replay.borrow import UNDOCUMENTED
+from recovery.replay.ground import Ground
+from recovery.replay.session import Session
+from recovery.replay.transactions import batches
+from recovery.replay.whatif.dependence import Dependence
+from recovery.replay.whatif.numbers import Numbers
+from recovery.replay.whatif.reads import Reader, Reading, defines
+from recovery.replay.whatif.record import install, read
+from recovery.replay.whatif.relations import Relations, read_relations
+from recovery.replay.whatif.versions import Versions, fields, steps
+from recovery.scratch.catalog import read_schema
+
+_COUNTED = """
+SELECT step, "table", count(*) FILTER (op = 'update'), count(*) FILTER ("column" = '')
+FROM effect WHERE run = ? GROUP BY ALL
+"""
+
+
+@dataclass(slots=True)
+class Base:
+    """`floor`: the last act that changed what the database is; what-ifs begin behind it. `known`:
+    tables that the backup has. `blind`: those that decoding did not see whole. `obstacle`: why
+    nothing can be told at all, or ''."""
+
+    history: History
+    relations: Relations
+    versions: Versions
+    numbers: Numbers
+    reader: Reader
+    floor: int
+    known: frozenset[int]
+    readings: list[Reading] = field(default_factory=list)
+    failed: frozenset[int] = frozenset()
+    blind: frozenset[int] = frozenset()
+    obstacle: str = ""
+
+    @property
+    def last(self) -> int:
+        return len(self.history) - 1
+
+    def in_backup(self, table: int) -> bool:
+        """Whether the backup has the table; others are followed, and not told."""
+        return table in self.known
+
+    def read(self, act: Act) -> Reading:
+        """What an act can meet, in the transactions that it runs in."""
+        found = Reading()
+        for batch in batches(act):
+            if batch.kept:
+                found.add(self.reader.read(batch.statements))
+            if not batch.kept or not batch.wrapped:
+                found.barrier = found.barrier or "transactions of its own"
+        return found
+
+
+def run_base(
+    ground: Ground, database: str, history: History, base: Replay, dependence: Dependence
+) -> Base:
+    """Replay `history`, whose run is `base`, in a fresh clone. The clone then stands at its end,
+    and everything that is written there is noted."""
+    floor = _floor(history, base)
+    with (
+        closing(Session(ground.cluster, database, ground.schema, ground.identities)) as session,
+        closing(ground.cluster.connect(database)) as watcher,
+    ):
+        told = [session.run(act) for act in history[: floor + 1]]
+        found = _begin(ground, database, watcher, history, floor, dependence)
+        for number, act in enumerate(history[floor + 1 :], floor + 1):
+            told.append(session.run(act))
+            found.numbers.note(watcher, number)
+        names = {act.id: number for number, act in enumerate(history)}
+        for mark, written in read(watcher):
+            if names.get(mark, -1) <= floor:
+                found.obstacle = found.obstacle or "rows were written that belong to no act"
+            else:
+                found.versions.note(names[mark], written)
+    found.versions.close()
+    found.readings = [Reading() for _ in history[: floor + 1]]
+    found.readings += [found.read(act) for act in history[floor + 1 :]]
+    found.failed = frozenset(
+        number for number, one in enumerate(told) if one.outcome is Outcome.FAILED
+    )
+    known = {one.step: (one.outcome, one.rows) for one in base.outcomes}
+    if any(known.get(one.step) != (one.outcome, one.rows) for one in told):
+        found.obstacle = found.obstacle or "the history does not come out the same twice"
+    numbers = found.relations.numbers
+    found.blind = frozenset(numbers[name] for name in base.blind if name in numbers)
+    found.obstacle = found.obstacle or found.relations.obstacle or _checked(ground, base, found)
+    return found
+
+
+def _begin(
+    ground: Ground,
+    database: str,
+    watcher: Connection[tuple[object, ...]],
+    history: History,
+    floor: int,
+    dependence: Dependence,
+) -> Base:
+    schema = read_schema(watcher)
+    relations = read_relations(watcher, schema, ground.schema)
+    with ground.cluster.keeper(database) as keeper:
+        install(keeper, watcher, relations)
+    numbers = Numbers(schema, ground.identities.feeds)
+    numbers.begin(watcher)
+    versions = Versions(relations, len(history))
+    reader = Reader(relations, triggers=dependence.triggers)
+    known = frozenset(one.number for one in relations.tables if ground.schema.has(one.name))
+    return Base(history, relations, versions, numbers, reader, floor, known)
+
+
+def _floor(history: History, base: Replay) -> int:
+    altered = {one.step for one in base.outcomes if one.altered or not one.complete}
+    floor = -1
+    for number, act in enumerate(history):
+        if defines(act.statements) or (act.id in altered and not _empties(act.statements)):
+            floor = number
+    return floor
+
+
+def _empties(statements: Iterable[str]) -> bool:
+    """Whether a TRUNCATE among them is why files were replaced."""
+    return any(
+        one.stmt.WhichOneof("node") == "truncate_stmt"
+        for text in statements
+        for one in postgast.parse(text).stmts
+    )
+
+
+def _checked(ground: Ground, base: Replay, found: Base) -> str:
+    """Where decoding and triggers do not tell the same of a run, neither is trusted."""
+    borrowed = ground.facts.execute(
+        "SELECT count(*) FROM effect WHERE run = ? AND step = ?", [base.run, UNDOCUMENTED]
+    ).fetchone()
+    if borrowed is not None and borrowed[0]:
+        return "rows were borrowed from the current state"
+    told = {
+        (str(step), str(table)): (int(cells), int(rows))
+        for step, table, cells, rows in ground.facts.execute(_COUNTED, [base.run]).fetchall()
+    }
+    altered = {one.step for one in base.outcomes if one.altered or not one.complete}
+    suspects = ground.suspects.keys() | altered
+    seen: dict[tuple[str, str], tuple[int, int]] = {}
+    for number, act in enumerate(found.history):
+        if number <= found.floor or act.id in suspects:
+            continue
+        for (table, name), counted in _counted(found, number).items():
+            seen[act.id, name] = counted
+            if told.get((act.id, name), (0, 0)) != counted and table not in found.blind:
+                return f"{name} was captured otherwise by decoding than by triggers"
+    behind = {act.id for act in found.history[found.floor + 1 :]} - suspects
+    if any(counts and name[0] in behind and name not in seen for name, counts in told.items()):
+        return "decoding captured rows that triggers did not"
+    return ""
+
+
+def _counted(found: Base, act: int) -> dict[tuple[int, str], tuple[int, int]]:
+    """Cells and rows as `effect` has them, per table."""
+    counts: dict[tuple[int, str], tuple[int, int]] = {}
+    for written in found.versions.written[act]:
+        relation = found.relations.tables[written.table]
+        if written.old == written.new or not found.in_backup(written.table):
+            continue
+        cells, rows = counts.get((written.table, relation.name), (0, 0))
+        for step in steps(relation, written):
+            if isinstance(step.before, str) and isinstance(step.after, str):
+                pairs = zip(fields(step.before), fields(step.after), strict=True)
+                cells += sum(old != new for old, new in pairs)
+            else:
+                rows += 1
+        counts[written.table, relation.name] = cells, rows
+    return counts

@@ -1,0 +1,286 @@
+"""One what-if: from the first act that is otherwise to the last that can tell, in the order of the
+history. Everything is done in one transaction, which is taken back afterwards.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from recovery.model import Act
+from recovery.replay.whatif.answer import Line, Past, lines
+from recovery.replay.whatif.base import Base
+from recovery.replay.whatif.dependence import Dependence
+from recovery.replay.whatif.footprint import Footprint
+from recovery.replay.whatif.reach import Reach
+from recovery.replay.whatif.reads import Reading
+from recovery.replay.whatif.record import Written
+from recovery.replay.whatif.runner import Ran, Runner, Untold
+from recovery.replay.whatif.stand import Difference, Differences, Stand
+from recovery.replay.whatif.timeline import Turn
+from recovery.replay.whatif.versions import Content, Place, different, steps
+
+_SEQUENCES = -1  # in the place of a table: what waits is about sequences
+_ROUNDS_MAX = 8
+_BASE = 1 << 30  # a base act comes behind all acts that were put before it
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What courses over one base share."""
+
+    base: Base
+    stand: Stand
+    runner: Runner
+    footprint: Footprint
+    reach: Reach
+    dependence: Dependence
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    order: tuple[int, int]
+    act: str
+    written: Written
+
+
+class Course:
+    """`reran`: acts that were run, in order. `rows`: what the server reported for each."""
+
+    def __init__(self, tools: Tools, turns: Mapping[int, Turn]) -> None:
+        self._tools = tools
+        self._base = tools.base
+        self._versions = tools.base.versions
+        self._turns = turns
+        self._world = Differences(
+            [{} for _ in tools.base.relations.tables], [set() for _ in tools.base.relations.tables]
+        )
+        self._waiting: list[tuple[int, int, str, int]] = [
+            (number, _SEQUENCES, "", 0) for number in turns
+        ]
+        self._waiting.sort()
+        self._stamp = 0
+        self._otherwise: set[int] = set()  # base acts that did not happen as in the base
+        self._writes: dict[Place, list[_Write]] = {}
+        self.reran: list[str] = []
+        self.rows: dict[str, int] = {}
+
+    def go(self) -> None:
+        """Raises Untold."""
+        while self._waiting:
+            number = self._waiting[0][0]
+            found = self._woken(number)
+            turn = self._turns.get(number)
+            for place, act in enumerate(turn.more if turn else ()):
+                reading = self._base.read(act)
+                self._run(act, reading, (number, place), number - 1, found)
+            if number > self._base.last:
+                continue
+            found = [one for one in {*found, *self._woken(number)} if self._differs(one)]
+            if turn is not None and turn.dropped:
+                self._otherwise.add(number)
+                before = self._base.numbers.at(number - 1)
+                self._settle(self._contents(number), number, found)
+                self._number(number, before)
+            elif found or self._numbers_missed(number):
+                act, reading = self._base.history[number], self._base.readings[number]
+                self._otherwise.add(number)
+                self._run(act, reading, (number, _BASE), number, found)
+
+    def lines(self) -> Iterator[Line]:
+        """What is otherwise in the end."""
+        for table, rows in enumerate(self._world.rows):
+            relation = self._base.relations.tables[table]
+            if not self._base.in_backup(table) or not rows:
+                continue
+            if table in self._base.blind:
+                raise Untold(f"{relation.name} was not captured whole")
+            for key, row in rows.items():
+                yield from lines(relation, key, row, self._past(table, key))
+
+    def touched(self) -> Iterator[tuple[Place, Written]]:
+        """What acts wrote here that they did not write so in the base."""
+        for place, writes in self._writes.items():
+            for one in writes:
+                yield place, one.written
+        for number in self._otherwise:
+            for written in self._versions.written[number]:
+                for step in steps(self._base.relations.tables[written.table], written):
+                    yield (written.table, step.key), written
+
+    # --- what waits -------------------------------------------------------------------------------
+
+    def _woken(self, number: int) -> list[Place]:
+        """Rows for which the act of this number was to be looked at."""
+        found: list[Place] = []
+        while self._waiting and self._waiting[0][0] == number:
+            _, table, key, stamp = heappop(self._waiting)
+            if table == _SEQUENCES:
+                continue
+            row = self._world.rows[table].get(key)
+            if row is not None and row.stamp == stamp:
+                found.append((table, key))
+        return found
+
+    def _differs(self, place: Place) -> bool:
+        return place[1] in self._world.rows[place[0]]
+
+    def _numbers_missed(self, number: int) -> bool:
+        numbers = self._base.numbers
+        if not self._tools.dependence.sequences or not numbers.elsewhere:
+            return False
+        reading = self._base.readings[number]
+        return reading.opaque or reading.session or numbers.next(number - 1) == number
+
+    def _wait(self, places: Iterable[Place], number: int) -> None:
+        """For the next act behind `number` that can tell these rows."""
+        by_table: dict[int, list[tuple[str, Difference]]] = {}
+        for table, key in places:
+            row = self._world.rows[table].get(key)
+            if row is not None:
+                by_table.setdefault(table, []).append((key, row))
+        for table, rows in by_table.items():
+            self._tools.reach.prepare(table, rows)
+            for key, row in rows:
+                after = self._tools.reach.after(table, key, row, number)
+                if after is not None:
+                    heappush(self._waiting, (after, table, key, row.stamp))
+
+    def _number(self, number: int, now: Mapping[str, int]) -> None:
+        """Sequences stand so where the base has done act `number`."""
+        numbers = self._base.numbers
+        numbers.settle(number, now)
+        if not self._tools.dependence.sequences or not numbers.elsewhere:
+            return
+        opaque = next((one for one in self._tools.reach.opaque if one > number), None)
+        for after in (numbers.next(number), opaque):
+            if after is not None:
+                heappush(self._waiting, (after, _SEQUENCES, "", 0))
+
+    # --- acts -------------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        act: Act,
+        reading: Reading,
+        order: tuple[int, int],
+        number: int,
+        woken: list[Place],
+    ) -> None:
+        """Run an act in this world; afterwards the base has done act `number`."""
+        before = order[0] - 1
+        if not act.statements:
+            self._settle({}, number, woken)
+            return
+        self._may_run(act, reading)
+        contents = self._contents(number) if order[1] == _BASE else {}
+        likely = self._versions.written[number] if order[1] == _BASE else []
+        ran, stand = self._tried(act, reading, {*contents, *woken}, likely, before)
+        if reading.counted and len(ran.written) > 1:
+            raise Untold(f"{act.id} numbers rows in the order in which they lie")
+        self.reran.append(act.id)
+        self.rows[act.id] = ran.rows
+        for written in ran.written:
+            self._wrote(act, order, written, contents, before)
+        self._settle(contents, number, woken)
+        self._number(number, stand)
+
+    def _may_run(self, act: Act, reading: Reading) -> None:
+        if reading.barrier:
+            raise Untold(f"{act.id} cannot be run again: {reading.barrier}")
+        if reading.shuffled:
+            raise Untold(f"{act.id} depends on the order in which rows lie")
+        if reading.session and not reading.volatile:
+            raise Untold(f"{act.id} asks the session for a number")
+
+    def _contents(self, number: int) -> dict[Place, Content]:
+        """What the rows that a base act wrote are here before it."""
+        return {
+            (table, key): self._world.content(self._versions, table, key, number - 1)
+            for table, key in self._versions.touched[number]
+        }
+
+    def _tried(
+        self,
+        act: Act,
+        reading: Reading,
+        hints: Iterable[Place],
+        likely: Iterable[Written],
+        before: int,
+    ) -> tuple[Ran, dict[str, int]]:
+        """Until all that the act met was as it should have been."""
+        footprint, stand, runner = self._tools.footprint, self._tools.stand, self._tools.runner
+        start = self._base.numbers.at(before)
+        rows, whole = footprint.wanted(reading, hints, likely, self._world, before)
+        stand.bring(rows, whole, self._world, before)
+        thorough = False
+        for _ in range(_ROUNDS_MAX):
+            ran, now = runner.run(act, start)
+            if ran.failed and not thorough:
+                # It may have failed for what stands there and should not.
+                thorough = True
+                runner.again()
+                stand.bring({}, footprint.tables(reading), self._world, before)
+                continue
+            missing = footprint.missing(ran.written, self._world, before)
+            if not missing:
+                return ran, now
+            runner.again()
+            stand.bring(missing, (), self._world, before)
+        raise Untold(f"{act.id} meets other rows every time")
+
+    def _wrote(
+        self,
+        act: Act,
+        order: tuple[int, int],
+        written: Written,
+        contents: dict[Place, Content],
+        before: int,
+    ) -> None:
+        relation = self._base.relations.tables[written.table]
+        for step in steps(relation, written):
+            place = (relation.number, step.key)
+            self._versions.adopt(*place, step.before if relation.keyed else 0)
+            after = step.after
+            if isinstance(after, int):
+                held = contents.get(place)
+                if held is None:
+                    held = self._world.content(self._versions, *place, before)
+                assert isinstance(held, int)
+                after += held
+            contents[place] = after
+            self._tools.stand.wrote(*place, after)
+            self._writes.setdefault(place, []).append(_Write(order, act.id, written))
+
+    def _settle(
+        self, contents: Mapping[Place, Content], number: int, woken: Iterable[Place]
+    ) -> None:
+        """The rows are so here where the base has done act `number`."""
+        for (table, key), content in contents.items():
+            base = self._versions.at(table, key, number)
+            rows = self._world.rows[table]
+            mask = different(self._base.relations.tables[table], content, base)
+            if not mask:
+                rows.pop(key, None)
+                self._world.loose[table].discard(key)
+                continue
+            self._stamp += 1
+            rows[key] = Difference(content, base, mask, self._stamp)
+            if self._tools.stand.holds(table, key) != content:
+                self._world.loose[table].add(key)
+            else:
+                self._world.loose[table].discard(key)
+        self._wait({*contents, *woken}, number)
+
+    def _past(self, table: int, key: str) -> Past:
+        history = self._base.history
+        base = self._versions.rows[table][key].writes
+        kept = [
+            _Write((number, _BASE), history[number].id, written)
+            for number, written in base
+            if number not in self._otherwise
+        ]
+        here = sorted([*kept, *self._writes.get((table, key), ())], key=lambda one: one.order)
+        return Past(
+            [(one.act, one.written) for one in here],
+            [(history[number].id, written) for number, written in base],
+        )

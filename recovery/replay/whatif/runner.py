@@ -1,0 +1,196 @@
+"""Runs one act in the middle of a transaction as a replay runs it by itself: same clock, same
+chance, same ids. What it wrote is told by the log; a failure leaves nothing of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import Connection, sql
+
+from recovery.model import Act
+from recovery.replay import clock
+from recovery.replay.ground import SEED, Ground
+from recovery.replay.identity import positions, positions_query
+from recovery.replay.transactions import Batch, batches
+from recovery.replay.whatif.numbers import Numbers
+from recovery.replay.whatif.record import SCHEMA, Written
+from recovery.replay.whatif.relations import Relations
+from recovery.scratch.cluster import about_the_server, server_trouble
+
+_NO_TRANSACTION = ("25001", "2D000")  # it only runs outside of one
+_WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
+_NOWHERE = b"SELECT ''::text, 0 WHERE false"  # where no sequence stands
+
+
+class Untold(Exception):
+    """This what-if cannot be told by running acts again; the message says why."""
+
+
+@dataclass(slots=True)
+class Ran:
+    """`rows`: what the server reported; `failed`: the last part of it failed."""
+
+    written: list[Written] = field(default_factory=list)
+    rows: int = 0
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    rows: int
+    written: list[Written]
+    now: dict[str, int]
+
+
+class Runner:
+    """On a connection with an open transaction."""
+
+    def __init__(
+        self,
+        ground: Ground,
+        connection: Connection[tuple[object, ...]],
+        relations: Relations,
+        numbers: Numbers,
+    ) -> None:
+        self._ground = ground
+        self._connection = connection
+        self._numbers = numbers
+        self._path = clock.search_path(connection)
+        self._seen = "(0,0)"  # the end of the log, as far as it was read
+        self._open = False
+        self._constraints = [sql.SQL("SET CONSTRAINTS ALL IMMEDIATE").format()]
+        if relations.deferred:
+            names = sql.SQL(", ").join(sql.SQL(one) for one in relations.deferred)
+            self._constraints.append(sql.SQL("SET CONSTRAINTS {} DEFERRED").format(names))
+
+    def begin(self) -> None:
+        """A transaction begins."""
+        self._open = False
+
+    def emptied(self) -> None:
+        """The log begins anew."""
+        self._seen = "(0,0)"
+
+    def again(self) -> None:
+        """Take back what the last act did."""
+        self._connection.execute("ROLLBACK TO SAVEPOINT dbmend_act")
+
+    def run(self, act: Act, start: Mapping[str, int]) -> tuple[Ran, dict[str, int]]:
+        """Run the act where sequences stand at `start`; also where they stand afterwards. Raises
+        Untold; EngineError when the server is in trouble."""
+        if self._open:
+            self._connection.execute("RELEASE SAVEPOINT dbmend_act")
+        self._connection.execute("SAVEPOINT dbmend_act")
+        self._open = True
+        ran = Ran()
+        stand = dict(start)
+        for number, batch in enumerate(batches(act)):
+            if not batch.wrapped or not batch.kept:
+                raise Untold(f"{act.id} makes its own transactions")
+            told = self._batch(act, number, batch, stand)
+            if told is None:
+                ran.failed = True
+                break
+            ran.rows += told.rows
+            ran.written += told.written
+            stand = told.now
+        return ran, stand
+
+    def _batch(self, act: Act, number: int, batch: Batch, start: dict[str, int]) -> _Told | None:
+        """None: it failed; then `start` is where sequences stand."""
+        identities = self._ground.identities
+        name = f"{act.id}/{number}" if number else act.id
+        text = (name, "\n".join(batch.statements))
+        known = identities.issued.get(text)
+        begin = start | dict(known or {})
+        last = known
+        while True:
+            self._numbers.put(self._connection, begin)
+            try:
+                told = self._attempt(act, name, batch)
+                break
+            except psycopg.Error as error:
+                self._judge(act, error)
+                now = positions(self._connection, self._numbers.feeds)
+                self._numbers.physical = now
+                start |= {one: n for one, n in now.items() if one not in self._numbers.pinned}
+                begin = dict(start)
+                if not last:
+                    return None
+                last = None  # with the ids it had then it does not run here: with others it may
+        self._numbers.physical = dict(told.now)
+        if text not in identities.issued:
+            self._remember(text, start, told.now)
+        if last is not None:
+            # Numbers are never issued twice, wherever this act's were found.
+            told.now.update(
+                {n: max(told.now[n], start[n]) for n in self._numbers.pinned if n in told.now}
+            )
+        return told
+
+    def _remember(
+        self, text: tuple[str, str], start: Mapping[str, int], now: Mapping[str, int]
+    ) -> None:
+        identities = self._ground.identities
+        moved = [one for one in identities.feeds if now[one.label] != start[one.label]]
+        if any(identities.extras.get(one.table) for one in moved):
+            raise Untold("its ids have to be looked for among those of the current state")
+        if moved:
+            identities.issued[text] = {one.label: start[one.label] for one in moved}
+
+    def _judge(self, act: Act, error: psycopg.Error) -> None:
+        """Go on after a failure, where that is a failure of the act."""
+        with server_trouble(self._ground.cluster):
+            if about_the_server(error):
+                raise error
+        if self._connection.closed:
+            raise Untold(f"{act.id} ended the session") from error
+        if error.sqlstate in _NO_TRANSACTION:
+            raise Untold(f"{act.id} does not run in a transaction") from error
+        if error.sqlstate == "23503" and any(self._ground.identities.extras.values()):
+            raise Untold("a row may have to be borrowed from the current state") from error
+        self._connection.execute("ROLLBACK TO SAVEPOINT dbmend_batch")
+
+    def _attempt(self, act: Act, name: str, batch: Batch) -> _Told:
+        before = sql.SQL(
+            "SAVEPOINT dbmend_batch; RESET ROLE; RESET SESSION AUTHORIZATION; RESET ALL;"
+            " SELECT {}, pg_catalog.setseed({}), pg_catalog.set_config('dbmend.mark', {}, false)"
+        ).format(clock.moment(act.at, self._path), clock.chance(name, SEED), sql.Literal(act.id))
+        log = sql.SQL('SELECT "table", old, new, ctid::text FROM {}.log WHERE ctid > {}::tid')
+        after = [
+            *self._constraints,
+            sql.SQL("RELEASE SAVEPOINT dbmend_batch"),
+            log.format(sql.Identifier(SCHEMA), sql.Literal(self._seen)),
+        ]
+        texts = [
+            before.as_bytes(self._connection),
+            *(clock.pin(one).encode() for one in batch.statements),
+            *(one.as_bytes(self._connection) for one in after),
+            positions_query(self._numbers.feeds) or _NOWHERE,
+        ]
+        with self._connection.cursor() as cursor:
+            cursor.execute(b"\n;".join(texts), prepare=False)
+            return self._told(cursor)
+
+    def _told(self, cursor: psycopg.Cursor[tuple[object, ...]]) -> _Told:
+        reported: list[int] = []
+        kept: list[Sequence[tuple[object, ...]]] = []
+        while True:
+            done = cursor.statusmessage or ""
+            reported.append(max(cursor.rowcount, 0) if done.startswith(_WRITES) else 0)
+            # Only what comes last is ours; what the act itself asked for is not looked at.
+            kept = [*kept[-1:], cursor.fetchall() if cursor.description else []]
+            if not cursor.nextset():
+                break
+        log, stood = kept
+        written: list[Written] = []
+        for table, old, new, place in log:
+            written.append(Written(int(str(table)), _text(old), _text(new)))
+            self._seen = str(place)
+        now = {str(label): int(str(stands)) for label, stands in stood}
+        return _Told(sum(reported), written, now)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,66 @@
+"""Two histories side by side: which acts of the one the other leaves out, and what it has more."""
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+from recovery.model import Act, History
+
+
+@dataclass(slots=True)
+class Turn:
+    """Where histories part: acts that come before a base act, and whether that one is left out."""
+
+    more: list[Act] = field(default_factory=list)
+    dropped: bool = False
+
+
+def turns(base: History, deviant: History) -> dict[int, Turn]:
+    """By the number of the base act; that behind the last stands for the end. As many acts as
+    can be are taken for the same; an act that moved is left out and comes again."""
+    head = 0
+    while head < min(len(base), len(deviant)) and base[head] is deviant[head]:
+        head += 1
+    tail = 0
+    most = min(len(base), len(deviant)) - head
+    while tail < most and base[-1 - tail] is deviant[-1 - tail]:
+        tail += 1
+    middle = base[head : len(base) - tail]
+    others = deviant[head : len(deviant) - tail]
+    kept = _kept(middle, others)
+    found: dict[int, Turn] = {}
+    at = 0
+    for position, act in enumerate(others):
+        place = kept.get(position)
+        if place is None:
+            found.setdefault(head + at, Turn()).more.append(act)
+            continue
+        for left in range(at, place):
+            found.setdefault(head + left, Turn()).dropped = True
+        at = place + 1
+    for left in range(at, len(middle)):
+        found.setdefault(head + left, Turn()).dropped = True
+    return found
+
+
+def _kept(base: History, deviant: History) -> dict[int, int]:
+    """Places in `deviant`, and where in `base` the same act is: the longest row of such pairs
+    that goes up on both sides."""
+    where = {act.id: place for place, act in enumerate(base)}
+    pairs = [
+        (position, where[act.id])
+        for position, act in enumerate(deviant)
+        if act.id in where and base[where[act.id]] == act
+    ]
+    ends: list[int] = []  # the lowest base place that a row of each length ends with
+    row_of: list[int] = []
+    for _, place in pairs:
+        length = bisect_left(ends, place)
+        ends[length : length + 1] = [place]
+        row_of.append(length)
+    kept: dict[int, int] = {}
+    length = len(ends) - 1
+    for (position, place), own in zip(reversed(pairs), reversed(row_of), strict=True):
+        if own == length and (not kept or place < min(kept.values())):
+            kept[position] = place
+            length -= 1
+    return kept
