@@ -51,9 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     left = len(chunks)
     while left and any(worker.is_alive() for worker in workers):
         try:
-            tally.add(done.get(timeout=5))
+            part = done.get(timeout=5)
         except Empty:
             continue
+        tally.add(part)
+        for one in part.findings:
+            print(f"seed {one.seed} fault {one.number}: {one.kind}", flush=True)
         left -= 1
         print(f"{time.monotonic() - started:.0f} s: {tally}", flush=True)
     for worker in workers:

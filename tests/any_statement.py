@@ -200,6 +200,9 @@ class Writer(Pieces):
         }[col.type]
         group = chance.choice([c.name for c in other.cols if c.type == INT] or [theirs])
         texts = []
+        keyed = [one for one in self.made.tables if one.key in (("id",), ("k",)) and one != table]
+        if keyed and chance.random() < 0.5:
+            return self.update_by_key(table, col, chance.choice(keyed), mine)
         for where in [*(f" WHERE {self.condition(other, 'o')}" for _ in range(2)), ""]:
             more = f" AND {self.condition(table, table.name, 1)}" if chance.random() < 0.4 else ""
             texts.append(
@@ -207,6 +210,24 @@ class Writer(Pieces):
                 f" {chance.choice(values)} AS v FROM {name} o{where} GROUP BY o.{group}) x"
                 f" WHERE x.k = {table.name}.{mine}{more}"
             )
+        return Text(texts[0], tuple(texts[1:]))
+
+    def update_by_key(self, table: Tab, col: Col, other: Tab, mine: str) -> Text:
+        """Every row from the one that it names."""
+        same = [f"o.{c.name}" for c in other.cols if c.type == col.type]
+        value = self.chance.choice([*same, self.value(col)])
+        parents = [c.name for c in table.cols if c.parent == other.name] or [mine]
+        q = table.name
+        texts = [
+            f"UPDATE {q} SET {col.name} = {value} FROM {other.name} o"
+            f" WHERE o.{other.key[0]} = {q}.{parents[0]}{more}"
+            for more in [
+                f" AND {self.condition(other, 'o', 1)}",
+                f" AND {self.condition(other, 'o', 1)}",
+                f" AND {self.condition(table, q, 1)}",
+                "",
+            ]
+        ]
         return Text(texts[0], tuple(texts[1:]))
 
     def writable(self, table: Tab) -> Text:

@@ -6,7 +6,7 @@ A *history* is counted as a base with one way in which it went otherwise; both n
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from recovery.replay.whatif import SOUND, Dependence
 from recovery.scratch.cluster import Cluster, open_cluster
 from tests.any_objects import make_schema
-from tests.histories import SHARED, Changes, Steps, make_case
+from tests.histories import SHARED, Case, Changes, Inserted, Steps, make_case
 from tests.whatif_trials import Room, Trials, room
 
 FAULTS = 5  # ways in which one history goes otherwise
@@ -130,7 +130,7 @@ def fuzz(cluster: Cluster, folder: Path, seeds: Iterable[int], *, whole: int = F
                     tally.later += answer.later
                     tally.reran += answer.reran
                     if answer.refusal:
-                        tally.refusals[answer.refusal.split(":")[0]] += 1
+                        tally.refusals[_in_general(answer.refusal, case.steps, changes)] += 1
                     tally.findings += [
                         Finding(seed, number, kind, detail, case.steps, changes)
                         for kind, detail in answer.wrong
@@ -138,27 +138,43 @@ def fuzz(cluster: Cluster, folder: Path, seeds: Iterable[int], *, whole: int = F
     return tally
 
 
+def _in_general(refusal: str, steps: Steps, changes: Changes) -> str:
+    """A reason without the name of the step."""
+    names = {step.id for step in steps}
+    names |= {change.step.id for change in changes if isinstance(change, Inserted)}
+    words = refusal.split(":")[0].split()
+    return " ".join("…" if word in names else word for word in words)
+
+
 def caught(
-    cluster: Cluster, folder: Path, seeds: Iterable[int], dependence: Dependence
-) -> tuple[int, Finding | None]:
-    """How many histories it took until this engine told one wrongly, and which."""
+    cluster: Cluster, folder: Path, seeds: Iterable[int], weaker: Mapping[str, Dependence]
+) -> dict[str, tuple[int, Finding]]:
+    """Of these engines, those that told a history wrongly: which, and how many they were given
+    until then. Held against plain runs."""
+    found: dict[str, tuple[int, Finding]] = {}
     histories = 0
     for ready, some in rooms(cluster, folder, seeds):
         for seed in some:
+            left = weaker.keys() - found.keys()
+            if not left:
+                return found
             case = make_case(seed, FAULTS)
             trials = Trials(ready, case.steps)
-            if trials.left is None:
-                histories += len(case.faults)
-                continue
-            with trials.fast(dependence) as fast:
-                for number, changes in enumerate(case.faults):
-                    histories += 1
-                    wrong = trials.wrong(fast, changes)
-                    if wrong:
-                        return histories, Finding(
-                            seed, number, "weakened", wrong, case.steps, changes
-                        )
-    return histories, None
+            for name in sorted(left) if trials.left is not None else ():
+                first = _first_wrong(trials, case, weaker[name])
+                if first is not None:
+                    found[name] = histories + first.number + 1, first
+            histories += len(case.faults)
+    return found
+
+
+def _first_wrong(trials: Trials, case: Case, dependence: Dependence) -> Finding | None:
+    with trials.fast(dependence) as fast:
+        for number, changes in enumerate(case.faults):
+            wrong = trials.wrong(fast, changes)
+            if wrong:
+                return Finding(case.seed, number, "weakened", wrong, case.steps, changes)
+    return None
 
 
 def shrunk(cluster: Cluster, folder: Path, finding: Finding) -> Finding:
