@@ -20,6 +20,7 @@ from recovery.localize.complaints import answered
 from recovery.localize.hypotheses import (
     as_described,
     double_encoding,
+    mangled_values,
     missing_where,
     skipped,
     too_narrow,
@@ -42,6 +43,7 @@ DEVIATIONS: tuple[Hypothesis, ...] = (
     wrong_predicate.HYPOTHESIS,
     truncated_table.HYPOTHESIS,
     unlogged.HYPOTHESIS,
+    mangled_values.HYPOTHESIS,
     double_encoding.HYPOTHESIS,
     too_narrow.HYPOTHESIS,
     skipped.HYPOTHESIS,

@@ -19,6 +19,7 @@ from typing import Literal
 from psycopg import sql
 
 from diffing.model import Column
+from recovery.localize.batches import candidates, parameters
 from recovery.localize.hypothesis import Candidate, Hypothesis
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
@@ -26,10 +27,8 @@ from recovery.localize.transforms import (
     Batch,
     Change,
     batch,
-    candidates,
     cell,
     look,
-    parameters,
     suspects,
     typed,
 )

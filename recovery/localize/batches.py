@@ -1,0 +1,163 @@
+"""A batch of spoilt rows as a supposition: an act that no step of the log is, put where it can have
+been, and what speaks for it beside the cells that it explains.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from math import log2
+
+from diffing.model import Table
+from recovery.deviation import Insert
+from recovery.localize.hypothesis import Candidate
+from recovery.localize.scene import Scene
+from recovery.localize.statement import Target
+from recovery.localize.transforms import Batch, Change
+from recovery.model import Act, FaultClass, Step
+
+_PRIOR = 6.0  # bits of a spoilt batch, before its description
+# However many columns there are: an undocumented statement that did the same would name them too.
+_BITS_MAX = 25.0
+_NO_TIME_KNOWN = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def vouched(scene: Scene, changes: Sequence[Change]) -> bool:
+    """People say so: a complaint names one of the cells, or the log is complete for the table, or
+    somebody suspects a step that is told in words alone and could be it."""
+    names = [one.name for one in changes]
+    row = scene.facts.execute(
+        """SELECT count(*) FROM complaint c JOIN spoilt s
+          ON s."table" = c."table" AND s.key = c.key AND c."column" IN ('', s."column")
+        WHERE NOT c.answered AND NOT c.fine AND s.fate = 'hit'
+          AND list_contains(?::VARCHAR[], s.variant)""",
+        [names],
+    ).fetchone()
+    assert row is not None
+    complete = all(scene.log.covers(one.table.name) for one in changes)
+    step = told_in_words(scene, [one.table for one in changes])
+    return row[0] > 0 or complete or (step is not None and step.suspect)
+
+
+def told_in_words(scene: Scene, tables: Sequence[Table]) -> Step | None:
+    """The one step without anything to replay that is suspected, or else names such a table."""
+    prose = [step for step in scene.log.steps if step.action is None and step.id not in scene.taken]
+    named = [step for step in prose if _names(step, tables)]
+    speaks_of_others = [step for step in prose if _names(step, scene.schema.tables)]
+    doubted = [step for step in prose if step.suspect]
+    doubted = [step for step in doubted if step in named or step not in speaks_of_others]
+    for found in (doubted, named):
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def candidates(
+    scene: Scene,
+    fault_class: FaultClass,
+    batches: Sequence[Batch],
+    parameters: tuple[tuple[str, str], ...],
+    injective: frozenset[str],
+) -> Iterable[Candidate]:
+    """The batches as one act, last of all; and, where later steps may have worked with what it
+    left, at the earliest place where it can have been."""
+    tables = sorted({one.change.table.name for one in batches})
+    act = f"~{fault_class}/{' '.join(tables)}"
+    if act in scene.taken:
+        act += f"/{len(scene.taken)}"
+    step = told_in_words(scene, [one.change.table for one in batches])
+    said = any(one.id == step.id for one in scene.history) if step is not None else False
+    columns = len([column for table in scene.schema.tables for column in table.columns])
+    again = any(one.startswith(f"~{fault_class}/") for one in scene.taken)
+    prior = 0.0 if again else _PRIOR
+    rows = sum({one.rows: one.bits for one in batches}.values())
+    bits = prior + log2(max(columns, 2)) + 2 * len(batches) + rows - 3 * said
+    late = len(scene.history)
+    floor = _floor(scene, batches)
+    if said and step is not None:
+        late = max(scene.place(step.id), floor)
+    candidate = Candidate(
+        fault_class,
+        step.id if said and step is not None else "",
+        act,
+        parameters,
+        ";\n".join(one.statement(one.shown) for one in batches),
+        (_insert(scene, late, act, batches),),
+        (),
+        min(bits, _BITS_MAX),
+        tuple(
+            Target(
+                "update",
+                table,
+                frozenset(
+                    one.change.column.name for one in batches if one.change.table.name == table
+                ),
+            )
+            for table in tables
+        ),
+        injective,
+    )
+    yield candidate
+    if floor < late and _later_damage(scene, floor, batches):
+        yield replace(
+            candidate, happened=(_insert(scene, floor, act, batches),), bits=candidate.bits + 2
+        )
+
+
+def parameters(batches: Sequence[Batch]) -> tuple[tuple[str, str], ...]:
+    """Which columns, how, and which rows."""
+    if len(batches) == 1:
+        (one,) = batches
+        change = one.change
+        found = (("table", change.table.name), ("column", change.column.name))
+        return (*found, ("how", change.how), ("rows", one.rows))
+    tables = {one.change.table.name for one in batches}
+    return tuple(
+        (
+            one.change.column.name
+            if len(tables) == 1
+            else f"{one.change.table.name}.{one.change.column.name}",
+            f"{one.change.how}; rows: {one.rows}",
+        )
+        for one in batches
+    )
+
+
+def _names(step: Step, tables: Sequence[Table]) -> bool:
+    return any(
+        re.search(rf"\b{re.escape(table.relation)}\b", step.what, re.IGNORECASE) for table in tables
+    )
+
+
+def _insert(scene: Scene, place: int, act: str, batches: Sequence[Batch]) -> Insert:
+    """The act behind the `place`-th of the history."""
+    before = scene.history[place - 1] if place else None
+    at = before.at if before else scene.history[0].at if scene.history else _NO_TIME_KNOWN
+    statements = tuple(one.statement(one.where) for one in batches)
+    moment = at + timedelta(milliseconds=1) if place else at
+    return Insert(before.id if before else "", Act(act, statements, moment))
+
+
+def _floor(scene: Scene, batches: Sequence[Batch]) -> int:
+    """The place of the last act that wrote one of the cells."""
+    row = scene.facts.execute(
+        """SELECT coalesce(max(f.place), 0) FROM finals f JOIN spoilt s
+          ON s."table" = f."table" AND s.key = f.key AND s."column" = f."column"
+        WHERE s.fate = 'hit' AND list_contains(?::VARCHAR[], s.variant)""",
+        [[one.change.name for one in batches]],
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _later_damage(scene: Scene, floor: int, batches: Sequence[Batch]) -> bool:
+    """Did an act after that place write something that is not what it should be?"""
+    row = scene.facts.execute(
+        """SELECT count(*) FROM residue r
+        ANTI JOIN (FROM spoilt WHERE list_contains(?::VARCHAR[], variant)) s
+             ON s."table" = r."table" AND s.key = r.key AND s."column" = r."column"
+        WHERE r.place > ?""",
+        [[one.change.name for one in batches], floor],
+    ).fetchone()
+    assert row is not None
+    return int(row[0]) > 0
