@@ -1,7 +1,7 @@
 """Run a history on a clone of the backup and record what every step wrote."""
 
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from recovery.model import (
@@ -19,6 +19,7 @@ from recovery.replay.generated import filled
 from recovery.replay.ground import SEED, Ground, clone
 from recovery.replay.order import learn_unsteady
 from recovery.replay.session import PreparationRefused, Session
+from recovery.replay.whatif import WhatIf, open_whatif
 from recovery.scratch.cluster import Cluster
 
 _SUSPECTS_MAX = 24  # steps and tables that are told whole because their images do not add up
@@ -167,9 +168,16 @@ def _session(ground: Ground, database: str, manner: _Manner = _PLAIN) -> Session
 
 @dataclass(frozen=True, slots=True)
 class Laboratory:
-    """`recovery.model.Laboratory` over a ground. Steps issue the ids of the replay before."""
+    """`recovery.model.Laboratory` over a ground. Steps issue the ids of the replay before. The
+    first forecast over a base costs a replay of it, in a database that stays open for others."""
 
     ground: Ground
+    _open: list[WhatIf] = field(default_factory=list, repr=False, compare=False)
+
+    def close(self) -> None:
+        """Give up what was kept open for forecasts; it is opened again when it is needed."""
+        while self._open:
+            self._open.pop().close()
 
     def run(
         self, history: History, run: str, preparation: Preparation | None = None
@@ -183,7 +191,13 @@ class Laboratory:
     def forecast(
         self, base: Replay, history: History, deviant: History, name: str
     ) -> Forecast | None:
-        return self.forecast_slowly(base, history, deviant, name)
+        """By running again only the acts that can tell; where that cannot be, by replaying all."""
+        if not any(one.base is base and one.history == history for one in self._open):
+            self.close()
+            self.ground.identities.recall(self.ground.facts)
+            self._open.append(open_whatif(self.ground, history, base))
+        told = self._open[0].forecast(deviant, name)
+        return told or self.forecast_slowly(base, history, deviant, name)
 
     def forecast_slowly(
         self, base: Replay, history: History, deviant: History, name: str
