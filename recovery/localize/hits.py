@@ -3,7 +3,8 @@ into each, beside the current state: a row that holds what would have been writt
 that holds what was there before was not, and of any other nothing is said.
 
 verge   the rows near a statement's WHERE (those that it takes, or would take if one condition were
-        another): key, member (the WHERE takes it), hit, shown (JSON, see `_layout`)
+        another): key, member (the WHERE takes it), hit, shown (JSON, see `_layout`), position (in
+        the order of the key)
 compared  per value that one condition compares: rank (in the database's own order), value, less and
         equal (than the logged constant), how many rows there are and what was done to them; only
         rows about which the condition alone decides: it would have had to hold for `held` rows
@@ -57,7 +58,8 @@ judged AS (
            bool_and(current IS NOT DISTINCT FROM would OR current IS NOT DISTINCT FROM before)
                AS clear
     FROM cells WHERE before IS DISTINCT FROM would GROUP BY key)
-SELECT s.key, (s.shown ->> '$[0]') = 't' AS member, j.hit, s.shown
+SELECT s.key, (s.shown ->> '$[0]') = 't' AS member, j.hit, s.shown,
+       (s.shown ->> '$[#-1]')::BIGINT AS position
 FROM seen s JOIN judged j USING (key)
 LEFT JOIN residue gone ON gone."table" = $table AND gone.key = s.key AND gone."column" = ''
 WHERE j.clear AND j.hit <> j.missed AND gone.key IS NULL
@@ -69,7 +71,8 @@ CREATE OR REPLACE TEMP TABLE verge AS
 WITH seen AS (SELECT key, value::JSON AS shown FROM sketch WHERE variant = $variant)
 SELECT s.key, (s.shown ->> '$[0]') = 't' AS member,
        CASE r.kind WHEN 'missing' THEN true WHEN 'extra' THEN false
-            ELSE NOT coalesce(f.there, true) END AS hit, s.shown
+            ELSE NOT coalesce(f.there, true) END AS hit, s.shown,
+       (s.shown ->> '$[#-1]')::BIGINT AS position
 FROM seen s
 LEFT JOIN finals f ON f."table" = $table AND f.key = s.key AND f."column" = ''
 LEFT JOIN residue r ON r."table" = $table AND r.key = s.key AND r."column" = ''
@@ -197,7 +200,7 @@ def _layout(look: Look, schema: Schema, called: str) -> Iterator[sql.Composable]
     """What is shown of a row: whether the WHERE takes it; per column that is set what is there
     before and what would be; per condition that compares: the value, its rank, whether it is
     less than the logged constant, or equal to it, and whether the row is taken with the
-    condition true, and with the condition false."""
+    condition true, and with the condition false; and last where it is in the order of the key."""
     table = schema.table(look.aimed.table)
     known = {column.name: column for column in table.columns}
     yield _truth(where_text(look.text))
@@ -217,6 +220,8 @@ def _layout(look: Look, schema: Schema, called: str) -> Iterator[sql.Composable]
             yield sql.SQL("CASE WHEN {} THEN 't' ELSE 'f' END").format(compared)
         for way in (True, False):
             yield _truth(where_with(look.text, condition, holds=way))
+    key = sql.SQL(", ").join(sql.Identifier(called, name) for name in table.key.columns)
+    yield sql.SQL("(pg_catalog.row_number() OVER (ORDER BY {}))::text").format(key)
 
 
 def _constant(condition: Condition) -> sql.Composable:

@@ -195,6 +195,27 @@ def alias(text: str) -> str:
     return str(statement.relation.alias.aliasname or statement.relation.relname)
 
 
+def joins(text: str) -> bool:
+    """Does the statement name other tables beside the one that it changes?"""
+    statement = changing(postgast.parse(text))
+    if isinstance(statement, ast.UpdateStmt):
+        return len(statement.from_clause) > 0
+    return isinstance(statement, ast.DeleteStmt) and len(statement.using_clause) > 0
+
+
+def first_rows(text: str, count: int) -> str | None:
+    """An INSERT of listed rows with only the first ones; None for anything else."""
+    tree = postgast.parse(text)
+    node = tree.stmts[0].stmt
+    if node.WhichOneof("node") != "insert_stmt":
+        return None
+    listed = node.insert_stmt.select_stmt.select_stmt.values_lists
+    if not 0 < count < len(listed):
+        return None
+    del listed[count:]
+    return postgast.deparse(tree)
+
+
 def set_expressions(text: str) -> tuple[tuple[str, str], ...]:
     """(column, expression) of what an UPDATE sets. Columns that get their default, or a part of a
     sub-select's row, are not among them."""

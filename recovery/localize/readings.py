@@ -51,7 +51,7 @@ SELECT first(rank ORDER BY upto, rank DESC) FROM (
     SELECT (SELECT min(rank) FROM compared) - 1, 0)
 """
 _JUDGED = """
-SELECT coalesce(sum(held) FILTER (taken), 0) + coalesce(sum(failed) FILTER (NOT taken), 0),
+SELECT coalesce(sum(held) FILTER (taken), 0),
        coalesce(sum(failed) FILTER (taken), 0) + coalesce(sum(held) FILTER (NOT taken), 0),
        coalesce(sum(extra) FILTER (taken), 0), coalesce(sum(kept) FILTER (NOT taken), 0)
 FROM (SELECT *, list_contains($ranks::BIGINT[], rank)
@@ -62,7 +62,7 @@ FROM (SELECT *, list_contains($ranks::BIGINT[], rank)
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Another text of a condition. `extra` rows are explained that the log does not take, `kept`
-    rows that it takes; `wrong` rows speak against it."""
+    rows that it takes; `wrong` rows speak against it; `done` rows were hit, as it says."""
 
     condition: Condition
     text: str
@@ -71,10 +71,13 @@ class Reading:
     extra: int
     kept: int
     wrong: int
+    done: int
 
     @property
     def worth_trying(self) -> bool:
-        return self.extra + self.kept > 0 and self.wrong * 10 <= self.extra + self.kept
+        """Where nothing was done at all, no condition tells why."""
+        explained = self.extra + self.kept
+        return self.done > 0 and explained > 0 and self.wrong * 10 <= explained
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,13 +288,13 @@ def _judged(scene: Scene, look: Look, condition: Condition, one: _Proposal) -> R
         _JUDGED, {"ranks": list(one.taken.ranks), "low": one.taken.low, "high": one.taken.high}
     ).fetchone()
     assert row is not None
-    _, wrong, extra, kept = (int(number) for number in row)
+    done, wrong, extra, kept = (int(number) for number in row)
     if one.operator is not None:
         statement = with_operator(look.text, condition, one.operator)
     else:
         statement = with_constants(look.text, condition, one.constants)
     text = conditions(statement)[condition.place].text
-    return Reading(condition, text, statement, one.bits, extra, kept, wrong)
+    return Reading(condition, text, statement, one.bits, extra, kept, wrong, done)
 
 
 def _price(logged: str, executed: str, values: int) -> float:

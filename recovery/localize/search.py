@@ -22,6 +22,7 @@ from recovery.localize.hypotheses import (
     double_encoding,
     mangled_values,
     missing_where,
+    partial,
     skipped,
     too_narrow,
     truncated_table,
@@ -47,6 +48,7 @@ DEVIATIONS: tuple[Hypothesis, ...] = (
     double_encoding.HYPOTHESIS,
     too_narrow.HYPOTHESIS,
     skipped.HYPOTHESIS,
+    partial.HYPOTHESIS,
 )
 # Classes in which just that was done, and it was the mistake.
 MISTAKES: tuple[Hypothesis, ...] = (as_described.HYPOTHESIS,)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import duckdb
 
 from recovery.localize.hits import Look
-from recovery.localize.hypothesis import Candidate, Witness
+from recovery.localize.hypothesis import Witness
 from recovery.localize.scene import Scene
 from recovery.localize.statement import Target
 
@@ -95,7 +95,7 @@ def sides(facts: duckdb.DuckDBPyConnection, act: str, aimed: Sequence[Target]) -
     return Sides(*(int(number) for number in row))
 
 
-def speaks_for(found: Sides, candidate: Candidate, witness: Witness) -> bool:
+def speaks_for(found: Sides, witness: Witness) -> bool:
     """Is it more than somebody's work that was not written down? People say so, the log is
     complete, touched-at columns show it, or both sides agree with the fault."""
     if witness.covered:
@@ -113,15 +113,16 @@ def speaks_for(found: Sides, candidate: Candidate, witness: Witness) -> bool:
     return min(found.changed, found.kept) >= BOTH_MIN
 
 
-def kept_alone(found: Sides, candidate: Candidate) -> bool:
+def kept_alone(found: Sides, *, reversible: bool) -> bool:
     """So many rows with so many values were left out, and the step did run, that it is more than
-    somebody who took it back: nobody does that one by one, and no formula could have."""
+    somebody who took it back: nobody does that one by one, and no formula could have (it can
+    where what the step did is `reversible`)."""
     return (
         not found.changed
         and found.kept >= _KEPT_MIN
         and found.values >= _VALUES_MIN
         and found.done >= _DONE_MIN
-        and not any(target.columns & candidate.injective for target in candidate.targets)
+        and not reversible
     )
 
 
