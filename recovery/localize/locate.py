@@ -22,11 +22,13 @@ from recovery.localize.cells import (
     name_columns,
 )
 from recovery.localize.complaints import heard, lay_out
+from recovery.localize.hypothesis import Candidate
 from recovery.localize.records import Faulty, find_records
 from recovery.localize.score import Score
 from recovery.localize.search import BY_CLASS, Findings, Found, Search, find_faults
 from recovery.model import (
     AssessmentVerdict,
+    Cause,
     Event,
     Fault,
     FaultClass,
@@ -38,6 +40,7 @@ from recovery.model import (
     Progress,
     Question,
     Replay,
+    Step,
     StepLog,
 )
 
@@ -186,7 +189,7 @@ def _grade(
         candidate.step,
         act,
         candidate.fault_class,
-        "user" if step and step.actor else "unknown",
+        _cause(candidate, step),
         "target",
         "faulty",
         candidate.targets,
@@ -222,6 +225,12 @@ def _grade(
         candidate.statement if candidate.fault_class is not FaultClass.AS_DESCRIBED else "",
         verdicts.cause,
     )
+
+
+def _cause(candidate: Candidate, step: Step | None) -> Cause:
+    if candidate.fault_class is FaultClass.STORAGE:
+        return "hardware"
+    return "user" if step and step.actor else "unknown"
 
 
 def _alternatives(given: Given, found: Found, name: str) -> Iterator[Fault]:
