@@ -114,7 +114,8 @@ class Relations:
 _OURS = "^(pg_|information_schema$|dbmend_)"
 _UNIQUE = f"""
 SELECT coalesce(pg_catalog.pg_partition_root(i.indrelid), i.indrelid)::bigint,
-  i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR NOT i.indisunique,
+  i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR NOT i.indisunique
+    OR pg_catalog.pg_get_indexdef(i.indexrelid) LIKE '%NULLS NOT DISTINCT%',
   ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY
     AS k (n, place) JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n
     ORDER BY k.place)

@@ -97,9 +97,10 @@ class Scope:
                 self._change(message, (("delete", None),), len(message.using_clause) > 0)
                 return
             case ast.MergeStmt():
+                self._walk_with(message)
                 self._table(message.relation, ops=_ANY)
-                self.joined = self.shuffled = True
-                self._walk_but(message, "relation")
+                self.joined = True
+                self._walk_but(message, "relation", "with_clause")
                 return
             case ast.RangeVar():
                 self._table(message)
@@ -107,8 +108,6 @@ class Scope:
             case ast.ColumnRef():
                 self._refs.add(reference(message))
                 return
-            case ast.CommonTableExpr():
-                self._ctes.add(message.ctename)
             case ast.FuncCall():
                 self._call(message)
             case ast.JoinExpr():
@@ -119,6 +118,13 @@ class Scope:
                 pass
         self._walk_but(message)
 
+    def _walk_with(self, message: ast.Node) -> None:
+        """Names of common tables are known before what uses them."""
+        if message.HasField("with_clause"):
+            for one in message.with_clause.ctes:
+                self._ctes.add(one.common_table_expr.ctename)
+            self._walk(message.with_clause)
+
     def _walk_but(self, message: ast.Node, *names: str) -> None:
         for name, value in children(message):
             if name not in names:
@@ -127,9 +133,8 @@ class Scope:
     # --- the parts --------------------------------------------------------------------------------
 
     def _select(self, select: ast.SelectStmt) -> None:
+        self._walk_with(select)
         self._walk_but(select, "with_clause", "from_clause")
-        if select.HasField("with_clause"):
-            self._walk(select.with_clause)
         alone = _only(list(select.from_clause))
         if alone is None:
             for one in select.from_clause:
@@ -188,13 +193,13 @@ class Scope:
         return relation.keyed and {relation.columns[n].name for n in relation.key} <= named
 
     def _insert(self, insert: ast.InsertStmt) -> None:
+        self._walk_with(insert)
         self._walk_but(insert, "relation", "cols", "with_clause", "on_conflict_clause")
-        if insert.HasField("with_clause"):
-            self._walk(insert.with_clause)
         if insert.HasField("on_conflict_clause"):
             self._walk(insert.on_conflict_clause)
         listed = insert.select_stmt.select_stmt.values_lists
         single = len(listed) > 0 or insert.select_stmt.WhichOneof("node") is None
+        single |= _ordered(insert)
         ops: Ops = (("insert", None),)
         match insert.on_conflict_clause.action:
             case ast.ONCONFLICT_UPDATE:
@@ -209,16 +214,24 @@ class Scope:
         self._table(insert.relation, ops=ops, single=single, insert=insert)
 
     def _change(self, change: ast.UpdateStmt | ast.DeleteStmt, ops: Ops, joined: bool) -> None:
+        self._walk_with(change)
         self._walk_but(change, "relation", "with_clause")
-        if change.HasField("with_clause"):
-            self._walk(change.with_clause)
-        others = len(self.occurrences)
-        self._table(change.relation, ops=ops, where=change.where_clause)
         if joined and isinstance(change, ast.UpdateStmt):
-            # Of several rows that fit, the server takes one.
-            first = _only(list(change.from_clause))
-            place = self.occurrences[others - 1] if first is not None and others else None
-            self.shuffled |= place is None or not self._at_key(place, change.where_clause)
+            self.shuffled |= self._takes_one(change)
+        self._table(change.relation, ops=ops, where=change.where_clause)
+
+    def _takes_one(self, update: ast.UpdateStmt) -> bool:
+        """Whether it may take something from one of several rows that fit."""
+        name = update.relation.alias.aliasname or update.relation.relname
+        taken = [ref for one in update.target_list for ref in references(one.res_target.val)]
+        if all(len(ref) == 2 and ref[0] == name for ref in taken):
+            return False
+        first = _only(list(update.from_clause))
+        if first is not None:
+            called = first.alias.aliasname or first.relname
+            places = [one for one in self.occurrences if one.name == called and not one.ops]
+            return len(places) != 1 or not self._at_key(places[0], update.where_clause)
+        return not _grouped(list(update.from_clause), update.where_clause)
 
     def _table(
         self,
@@ -256,7 +269,7 @@ class Scope:
         if name not in self.relations.by_name and name.startswith(_UNTOLD):
             self.opaque = True
         self.session |= name in _SEQUENCE
-        self.shuffled |= name in _ORDERED or call.HasField("over")
+        self.shuffled |= call.HasField("over") or (name in _ORDERED and not _sorts(call))
         self._aggregates.add(name)
 
     def _judge(self) -> None:
@@ -277,6 +290,53 @@ def _only(clause: list[ast.Node]) -> ast.RangeVar | None:
     if len(clause) == 1 and clause[0].WhichOneof("node") == "range_var":
         return clause[0].range_var
     return None
+
+
+def _sorts(call: ast.FuncCall) -> bool:
+    """Whether an aggregate puts its values in their own order."""
+    if len(call.agg_order) != 1 or not call.args:
+        return False
+    by, what = call.agg_order[0].sort_by.node, call.args[0]
+    both = (by.WhichOneof("node"), what.WhichOneof("node")) == ("column_ref", "column_ref")
+    return both and reference(by.column_ref) == reference(what.column_ref)
+
+
+def _ordered(insert: ast.InsertStmt) -> bool:
+    """Whether the rows of an INSERT ... SELECT come in an order of all their columns."""
+    by = {
+        one.sort_by.node.a_const.ival.ival
+        for one in insert.select_stmt.select_stmt.sort_clause
+        if one.sort_by.node.WhichOneof("node") == "a_const"
+    }
+    return len(insert.cols) > 0 and by >= set(range(1, len(insert.cols) + 1))
+
+
+def _grouped(clause: list[ast.Node], where: ast.Node) -> bool:
+    """Whether a FROM is one subquery of which a condition names the whole group of one row."""
+    if len(clause) != 1 or clause[0].WhichOneof("node") != "range_subselect":
+        return False
+    held = clause[0].range_subselect
+    select = held.subquery.select_stmt
+    groups = [
+        reference(one.column_ref)
+        for one in select.group_clause
+        if one.WhichOneof("node") == "column_ref"
+    ]
+    if not groups or len(groups) != len(select.group_clause):
+        return False
+    names = {
+        reference(one.res_target.val.column_ref): one.res_target.name
+        for one in select.target_list
+        if one.res_target.val.WhichOneof("node") == "column_ref"
+    }
+    named = {
+        reference(side.column_ref)[-1]
+        for condition in conditions(where)
+        for side in equated(condition) or ()
+        if side.WhichOneof("node") == "column_ref"
+        and reference(side.column_ref)[0] == held.alias.aliasname
+    }
+    return all(names.get(one) in named for one in groups)
 
 
 def _meant(relation: Relation, name: str, ref: tuple[str, ...]) -> int:
