@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.queues import Queue
+from pathlib import Path
 from queue import Empty
 
 from tests.histories import SHARED
@@ -28,7 +29,7 @@ _CHUNK = 2 * SHARED  # bases that a worker tells between two reports
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     if options.seed is not None:
-        return _one(options.seed)
+        return _one(options.seed, options.place)
     started = time.monotonic()
     bases = -(-options.histories // FAULTS)
     chunks = [
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     done: Queue[Tally] = context.Queue()
     for chunk in chunks:
         work.put(chunk)
-    queues = work, done, options.whole
+    queues = work, done, options.whole, options.place
     workers = [
         context.Process(target=_work, args=(f"fuzz-{os.getpid()}-{number}", *queues))
         for number in range(options.jobs)
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     while not done.empty():
         tally.add(done.get())
         left -= 1
-    _report(tally, options.first)
+    _report(tally, options.place)
     print(f"seeds {options.first}-{options.first + bases - 1}: {tally}")
     print(f"{time.monotonic() - started:.0f} s with {options.jobs} workers")
     if left:
@@ -72,8 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if left or tally.findings or tally.unanswered > UNANSWERED_MAX else 0
 
 
-def _work(owner: str, work: "Queue[range]", done: "Queue[Tally]", whole: int) -> None:
-    with workplace(owner) as (cluster, folder):
+def _work(
+    owner: str, work: "Queue[range]", done: "Queue[Tally]", whole: int, place: Path | None
+) -> None:
+    with workplace(owner, place) as (cluster, folder):
         try:
             while True:
                 done.put(fuzz(cluster, folder, work.get(timeout=1), whole=whole))
@@ -81,19 +84,19 @@ def _work(owner: str, work: "Queue[range]", done: "Queue[Tally]", whole: int) ->
             pass
 
 
-def _report(tally: Tally, first: int) -> None:
+def _report(tally: Tally, place: Path | None) -> None:
     """Every failure; the first few made small."""
     if not tally.findings:
         return
     seeds = sorted({finding.seed for finding in tally.findings})
     print(f"seeds told in two ways: {seeds}")
-    with workplace(f"fuzz-{os.getpid()}") as (cluster, folder):
+    with workplace(f"fuzz-{os.getpid()}", place) as (cluster, folder):
         for finding in tally.findings[:_SHRUNK_MAX]:
             print(f"\n{shrunk(cluster, folder, finding)}")
 
 
-def _one(seed: int) -> int:
-    with workplace(f"fuzz-{os.getpid()}") as (cluster, folder):
+def _one(seed: int, place: Path | None) -> int:
+    with workplace(f"fuzz-{os.getpid()}", place) as (cluster, folder):
         tally = fuzz(cluster, folder, [seed])
         if tally.findings:
             print(f"{schema_of(seed)}\n")
@@ -113,6 +116,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=100_000, help="the first seed")
     parser.add_argument("--seed", type=int, help="one seed; what fails is made small")
     parser.add_argument("--whole", type=int, default=FAULTS, help="of each base, replayed whole")
+    parser.add_argument("--place", type=Path, help="where servers keep their data; memory is fast")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     return parser.parse_args(arguments)
 

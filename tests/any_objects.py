@@ -28,7 +28,7 @@ def make_schema(number: int) -> Made:
 class _Objects(Tables):
     def build(self) -> Made:
         chance = self.chance
-        for name in NAMES[: chance.choice((2, 2, 3, 3, 4))]:
+        for name in NAMES[: chance.choice((2, 2, 2, 3, 3, 4))]:
             self.add_table(name)
         for table in tuple(self.tables):
             self.add_rows(table)

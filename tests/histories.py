@@ -64,7 +64,7 @@ class Case:
     faults: tuple[Changes, ...]
 
 
-def make_case(seed: int, faults: int = 5) -> Case:
+def make_case(seed: int, faults: int) -> Case:
     """A schema, a history and this many ways in which it may have gone otherwise."""
     made = make_schema(seed // SHARED)
     return _Maker(seed, made).case(faults)
@@ -129,10 +129,8 @@ class _Maker:
         self.texts: dict[str, list[Text]] = {}
 
     def case(self, faults: int) -> Case:
-        size = self.chance.choices(
-            (self.chance.randint(5, 12), self.chance.randint(13, 30)), (3, 1)
-        )
-        steps = tuple(self.step(f"s{number}", number) for number in range(1, size[0] + 1))
+        size = self.chance.choice((self.chance.randint(5, 14), self.chance.randint(15, 30)))
+        steps = tuple(self.step(f"s{number}", number) for number in range(1, size + 1))
         return Case(
             self.seed,
             self.made,
@@ -159,7 +157,7 @@ class _Maker:
     def change(self, steps: Steps, number: int) -> Change:
         chance = self.chance
         # Early ones have more behind them.
-        place = min(int(chance.random() ** 1.5 * len(steps)), len(steps) - 1)
+        place = min(int(chance.random() ** 2 * len(steps)), len(steps) - 1)
         step = steps[place]
         names = ["", *(one.id for one in steps)]
         kind = chance.choices(("drop", "replace", "repeat", "insert", "move"), (26, 42, 12, 8, 12))[

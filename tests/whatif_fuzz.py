@@ -17,7 +17,7 @@ from tests.any_objects import make_schema
 from tests.histories import SHARED, Case, Changes, Inserted, Steps, make_case
 from tests.whatif_trials import Room, Trials, room
 
-FAULTS = 5  # ways in which one history goes otherwise
+FAULTS = 6  # ways in which one history goes otherwise
 UNANSWERED_MAX = 0.4  # the share of histories that may be left to the slow way
 WEAKER: dict[str, Dependence] = {
     one.name: replace(SOUND, **{one.name: False}) for one in fields(Dependence)
@@ -89,9 +89,9 @@ class Tally:
 
 
 @contextmanager
-def workplace(owner: str) -> Iterator[tuple[Cluster, Path]]:
+def workplace(owner: str, place: Path | None = None) -> Iterator[tuple[Cluster, Path]]:
     """A server and a folder of our own, gone at the end."""
-    with open_cluster(owner) as cluster, tempfile.TemporaryDirectory() as folder:
+    with open_cluster(owner, place=place) as cluster, tempfile.TemporaryDirectory() as folder:
         try:
             yield cluster, Path(folder)
         finally:
