@@ -20,6 +20,7 @@ from recovery.localize.complaints import answered
 from recovery.localize.hypotheses import (
     as_described,
     double_encoding,
+    double_import,
     mangled_values,
     missing_where,
     partial,
@@ -28,6 +29,7 @@ from recovery.localize.hypotheses import (
     too_narrow,
     truncated_table,
     unlogged,
+    wrong_merge,
     wrong_predicate,
     wrong_value,
 )
@@ -51,6 +53,8 @@ DEVIATIONS: tuple[Hypothesis, ...] = (
     too_narrow.HYPOTHESIS,
     skipped.HYPOTHESIS,
     partial.HYPOTHESIS,
+    double_import.HYPOTHESIS,
+    wrong_merge.HYPOTHESIS,
 )
 # Classes in which just that was done, and it was the mistake.
 MISTAKES: tuple[Hypothesis, ...] = (as_described.HYPOTHESIS,)

@@ -68,7 +68,7 @@ def doubted_tables(scene: Scene) -> tuple[str, ...]:
             str(table)
             for table, complained in rows
             if scene.schema.has(table)
-            and (complained or scene.log.covers(table) or _pointing(scene, table, (), None))
+            and (complained or scene.log.covers(table) or suspected(scene, table, (), None))
         )
     )
 
@@ -83,11 +83,11 @@ def support(scene: Scene, cluster: Cluster) -> Support:
         right,
         against,
         scene.log.covers(cluster.table),
-        _pointing(scene, cluster.table, columns, cluster.constant),
+        suspected(scene, cluster.table, columns, cluster.constant),
     )
 
 
-def _pointing(
+def suspected(
     scene: Scene, table: str, columns: Sequence[str], constant: str | None
 ) -> Step | None:
     """A suspected step that cannot be run and whose words name the table, and of a change of

@@ -79,7 +79,8 @@ def questions(
         if not one.candidate.confirmed:
             questions.append(_which(facts, fault, one))
             continue
-        questions += BY_CLASS[fault.fault_class].asks(facts, one.candidate, fault)
+        own = BY_CLASS[fault.fault_class].asks(facts, one.candidate, fault)
+        questions += own
         if fault.fault_class is FaultClass.AS_DESCRIBED:
             cells = sum(count for _, count in fault.cells)
             questions.append(
@@ -111,7 +112,7 @@ def questions(
             [fault.id],
         ).fetchone()
         assert undecided is not None
-        if undecided[0]:
+        if undecided[0] > sum(question.rows for question in own):
             questions.append(
                 Question(
                     f"{fault.id}-again",
