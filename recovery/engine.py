@@ -25,7 +25,7 @@ from diffing.engine import compare as compare_states
 from diffing.model import Ledger, parts
 from recovery import doubts, summary
 from recovery.bench import LOAD, SIDES, Bench, require_server
-from recovery.case.folder import CaseFolder, require_place
+from recovery.case.folder import EARLIER, CaseFolder, require_place
 from recovery.case.result import Result
 from recovery.case.serial import (
     assessment_json,
@@ -38,6 +38,7 @@ from recovery.case.serial import (
 from recovery.case.stages import STAGES
 from recovery.case.world import Inputs, World
 from recovery.depth import Legitimate, Taken, table_depths
+from recovery.earlier import Other, compare_others, earlier_json
 from recovery.localize.locate import BASE, MOVED, Given
 from recovery.localize.locate import locate as locate_faults
 from recovery.localize.structure import Behind
@@ -180,6 +181,21 @@ def _compare(bench: Bench) -> None:
     bench.case.write_document("diff.json", "diff", ledger_json(ledger))
     with bench.case.writing("diff.parquet") as path:
         write_parquet(bench.facts, path)
+    _compare_others(bench)
+
+
+def _compare_others(bench: Bench) -> None:
+    """Where other backups differ from the one the log starts from."""
+    known = bench.case.named_evidence()
+    base, *others = (
+        Other(name, bench.state(name), known[name].taken_at) for name in ("backup", *bench.others)
+    )
+    work, progress = bench.case.work, bench.world.progress
+    found = compare_others(base, tuple(others), bench.facts, workspace=work, progress=progress)
+    for ledger in found.values():
+        doubts.require_no_trouble(ledger)
+    if others:
+        bench.case.write_document(EARLIER, "earlier", earlier_json(tuple(others), found))
 
 
 def _replay(bench: Bench) -> None:
@@ -376,7 +392,7 @@ def _ledger(bench: Bench) -> Ledger:
 
 _STAGES: Mapping[str, tuple[Callable[[Bench], None], Stage, tuple[str, ...]]] = {
     "load": (_load, summary.loaded, (LOAD,)),
-    "compare": (_compare, summary.compared, ("diff.json", "diff.parquet", WARNINGS)),
+    "compare": (_compare, summary.compared, ("diff.json", "diff.parquet", WARNINGS, EARLIER)),
     "replay": (_replay, summary.replayed, ("replay.json",)),
     "locate": (_locate, summary.located, ("assessment.json",)),
     "plan": (_plan, summary.planned, ("plan.json", "damage.parquet")),

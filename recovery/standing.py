@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recovery.case import decisions, files
-from recovery.case.folder import CaseFolder
+from recovery.case.folder import EARLIER, CaseFolder
+from recovery.case.reading import Reader
 from recovery.case.result import Grid, Json, Result
 from recovery.case.serial import read_plan
 from recovery.case.stages import STAGES
@@ -18,6 +19,7 @@ from recovery.model import EngineError, Exit
 REPORT = "report/depth.json"
 SCRIPT = "script.json"
 WARNINGS = "warnings.json"
+_NOT_TOLD = ("partial", "not-compared")
 RUNS = "runs "  # the journal's words before a script is run, and after
 APPLIED = "applied/"  # a folder: the scripts that were applied, by digest
 
@@ -61,7 +63,7 @@ def status(case: Path, *, world: World) -> Result:
         told = [
             f"Case {folder.id}: {lines} journal lines, the chain is whole ({journal.head[:12]})."
         ]
-        told += what_next(folder)
+        told += [*backups_words(folder), *what_next(folder)]
     else:
         told = [
             f"THE JOURNAL IS BROKEN at line {journal.broken}: {journal.why}.",
@@ -92,6 +94,34 @@ def status(case: Path, *, world: World) -> Result:
         tuple(show(warning, "en") for warning in warnings),
         document,
     )
+
+
+def _difference(tables: tuple[Reader, ...]) -> str:
+    there = [one for one in tables if one.flag("there")]
+    rows = sum(one.whole(kind) for one in there for kind in ("changed", "missing", "extra"))
+    told = f"differs from the backup in {rows:,} rows of {len(there)} tables"
+    absent = [one.text("table") for one in tables if not one.flag("there")]
+    unknown = [one.text("table") for one in there if one.text("status") in _NOT_TOLD]
+    told += f"; not there: {', '.join(absent)}" if absent else ""
+    return told + (f"; not compared whole: {', '.join(unknown)}" if unknown else "")
+
+
+def backups_words(folder: CaseFolder) -> tuple[str, ...]:
+    """What other backups there are, and what they say."""
+    known = folder.named_evidence()
+    others = {name: one for name, one in known.items() if one.role == "other-backup"}
+    entries = (
+        folder.read_document(EARLIER, "earlier").many("backups") if folder.has(EARLIER) else ()
+    )
+    found = {one.text("name"): one.many("tables") for one in entries}
+    told = []
+    for name, one in others.items():
+        when = f"taken {one.taken_at:%Y-%m-%d %H:%M %Z}" if one.taken_at else "of an unknown time"
+        what = "not compared yet"
+        if name in found:
+            what = _difference(found[name])
+        told.append(f"{name} ({one.path.name}, {when}): {what}.")
+    return tuple(told)
 
 
 def report_digest(folder: CaseFolder) -> str:

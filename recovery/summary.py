@@ -22,6 +22,7 @@ from recovery.model import (
     StepLog,
     StepOutcome,
 )
+from recovery.standing import backups_words
 
 _FINDINGS_THAT_MATTER = frozenset({"constraint", "violation", "data"})
 
@@ -89,7 +90,7 @@ def compared(bench: Bench) -> Result:
     }
     return Result(
         codes[ledger.verdict],
-        (_compared_words(ledger),),
+        (_compared_words(ledger), *backups_words(bench.case)),
         (_ledger_grid(ledger),),
         _english(bench.warnings),
         bench.case.read_document("diff.json", "diff").value,

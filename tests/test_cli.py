@@ -90,8 +90,8 @@ def test_every_command_has_a_help_of_its_own(capsys: pytest.CaptureFixture[str])
             "dbmend: Missing option '--current'.\n  next:  dbmend assess --help\n",
         ),
         (
-            ["open", "--backup", "a", "--backup", "b", "--current", "c", "--case", "d"],
-            "dbmend: --backup is given 2 times: this version takes one\n"
+            ["open", "--backup", "a", "--current", "b", "--current", "c", "--case", "d"],
+            "dbmend: --current is given 2 times: this version takes one\n"
             "  next:  dbmend open --help\n",
         ),
         (

@@ -5,6 +5,16 @@ query them too.
 divergence  one row per divergence (diff.parquet)
 effect      one row per cell written in a replay: run, step, and the image before and after
 unsteady    per step, columns that depend on the order in which the server met the rows
+earlier     where another backup differs from the one the log starts from: `value` is what the
+            cell held in that backup; column '' is a row: the whole row as JSON when only that
+            backup has it, NULL when it does not have it. A cell without a row here is equal
+            where `earlier_told` has (backup, table, column), '' for the presence of rows; else
+            nothing is known: not compared, or no such column there
+earlier_backup  every backup of the case and when it was taken (UTC, sorts as text;
+            NULL: not known); `backup` is the
+            one the log starts from, others are `backup-2` and on, in the order they were given
+held        a view: what every backup, as far as told, held in the cells that diverge between
+            backup and current; `there` is false where it does not have the row
 damage      one row per damaged cell (damage.parquet)
 staged      one row per cell (or whole row) that a group would write
 """
@@ -25,6 +35,25 @@ CREATE TABLE IF NOT EXISTS effect (
     old VARCHAR, new VARCHAR);
 CREATE TABLE IF NOT EXISTS unsteady (
     step VARCHAR NOT NULL, "table" VARCHAR NOT NULL, "column" VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS earlier (
+    backup VARCHAR NOT NULL, "table" VARCHAR NOT NULL, key VARCHAR NOT NULL,
+    "column" VARCHAR NOT NULL, value VARCHAR);
+CREATE TABLE IF NOT EXISTS earlier_told (
+    backup VARCHAR NOT NULL, "table" VARCHAR NOT NULL, "column" VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS earlier_backup (backup VARCHAR NOT NULL, taken_at VARCHAR);
+CREATE VIEW IF NOT EXISTS held AS
+SELECT d."table", d.key, d."column", d.current, b.backup, b.taken_at,
+       gone.key IS NULL AS there,
+       CASE WHEN gone.key IS NOT NULL THEN NULL WHEN e.key IS NOT NULL THEN e.value
+            ELSE d.backup END AS value
+FROM divergence d CROSS JOIN earlier_backup b
+LEFT JOIN earlier_told t
+       ON t.backup = b.backup AND t."table" = d."table" AND t."column" = d."column"
+LEFT JOIN earlier e ON e.backup = b.backup AND e."table" = d."table" AND e.key = d.key
+      AND e."column" = d."column"
+LEFT JOIN earlier gone ON gone.backup = b.backup AND gone."table" = d."table"
+      AND gone.key = d.key AND gone."column" = ''
+WHERE d.kind = 'changed' AND (b.backup = 'backup' OR t.backup IS NOT NULL);
 CREATE TABLE IF NOT EXISTS damage (
     "table" VARCHAR NOT NULL, key VARCHAR NOT NULL, "column" VARCHAR NOT NULL,
     label VARCHAR NOT NULL, fault VARCHAR NOT NULL, step VARCHAR NOT NULL, cause VARCHAR NOT NULL,

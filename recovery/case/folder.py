@@ -30,6 +30,7 @@ JOURNAL = "journal.jsonl"
 MANIFEST = "evidence/manifest.json"
 STAMPS = "stages.json"
 WORK = "work"
+EARLIER = "earlier.json"  # where other backups differ, in numbers
 HALF_MADE = frozenset({LOCK, "evidence", JOURNAL, STAMPS, WORK})
 HEAD = "A case of dbmend. The rows in this folder are the customer's: keep it private."
 

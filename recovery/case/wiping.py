@@ -24,6 +24,7 @@ KEPT = frozenset(
         "review.json",
         "script.json",
         "diff.json",
+        "earlier.json",
         ".lock",
         "evidence",
     }
