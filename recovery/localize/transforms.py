@@ -88,14 +88,25 @@ ORDER BY len(hits) > $most, len(hits), "column"
 """
 
 
+_TIMES = """
+WITH ends AS (
+    SELECT min(value) AS low, max(value) AS high FROM spoilt
+    WHERE variant = $variant AND fate = 'hit')
+SELECT low, high FROM ends WHERE NOT EXISTS (
+    FROM spoilt WHERE variant = $variant AND fate = 'kept' AND value BETWEEN low AND high)
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A column, and what was made of its values. `expression` is of the column's own type."""
+    """A column, and what was made of its values. `expression` is of the column's own type.
+    `unsteady` columns are changed as well: they do not describe rows."""
 
     table: Table
     column: Column
     how: str
     expression: sql.Composable
+    unsteady: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -166,7 +177,7 @@ def suspects(scene: Scene, fits: Callable[[Column], bool]) -> Iterable[tuple[Tab
 def look(change: Change) -> Variant:
     """What the change makes of every value that it changes, and what stands beside it."""
     table, column = change.table, change.column
-    beside = _beside(table, column)
+    beside = _beside(change)
     shown = [text_of(cell(one)) for one in table.key_columns]
     shown += [text_of(change.expression), *(text_of(cell(one)) for one in beside)]
     text = sql.SQL("SELECT {} FROM {} WHERE {}").format(
@@ -195,7 +206,12 @@ def batch(
         change, hits, kept, edited, values, "all", _differs(change), _differs(change), 0.0, True
     )
     if kept:
-        found = _by_key(scene, found) or _by_column(scene, found) or _listed(scene, found)
+        found = (
+            _by_key(scene, found)
+            or _by_column(scene, found)
+            or _by_time(scene, found)
+            or _listed(scene, found)
+        )
     return _without_later(scene, found, possible) if edited else found
 
 
@@ -234,20 +250,30 @@ def _differs(change: Change) -> sql.Composable:
     )
 
 
-def _beside(table: Table, column: Column) -> Sequence[Column]:
+def unsteady(scene: Scene, table: Table) -> frozenset[str]:
+    """Columns of which several cells have changed since the backup."""
+    rows = scene.facts.execute(
+        """SELECT "column" FROM divergence WHERE "table" = ? AND kind = 'changed'
+        GROUP BY "column" HAVING count(*) >= ?""",
+        [table.name, ROWS_MIN],
+    ).fetchall()
+    return frozenset(str(name) for (name,) in rows)
+
+
+def _beside(change: Change) -> Sequence[Column]:
     """Other columns that may say which rows a batch is."""
+    table = change.table
     plain = _WHOLE | {"text", "boolean", "date", "timestamp without time zone"}
     fit = [
         one
         for one in table.columns
-        if one.name != column.name
-        and one.name not in table.key.columns
-        and (one.type in plain or _is_time(one) or one.type.startswith("character varying"))
+        if one.name not in (change.column.name, *table.key.columns, *change.unsteady)
+        and (one.type in plain or is_time(one) or one.type.startswith("character varying"))
     ]
     return fit[:_OTHERS_MAX]
 
 
-def _is_time(column: Column) -> bool:
+def is_time(column: Column) -> bool:
     return column.type == "date" or column.type.startswith("timestamp")
 
 
@@ -267,7 +293,7 @@ def _by_key(scene: Scene, found: Batch) -> Batch | None:
 
 def _by_column(scene: Scene, found: Batch) -> Batch | None:
     table = found.change.table
-    times = [one.name for one in _beside(table, found.change.column) if _is_time(one)]
+    times = [one.name for one in _beside(found.change) if is_time(one)]
     names = {"variant": found.change.name, "times": times, "most": _VALUES_MAX}
     row = scene.facts.execute(_BESIDE, names).fetchone()
     if row is None:
@@ -281,6 +307,25 @@ def _by_column(scene: Scene, found: Batch) -> Batch | None:
     )
     where = sql.SQL("{} IN ({})").format(cell(column), values)
     return _where(found, f"{column.name} = {', '.join(row[1])}", where, 4.0 + 2 * len(row[1]))
+
+
+def _by_time(scene: Scene, found: Batch) -> Batch | None:
+    """Moments from one to another, as they are now."""
+    change = found.change
+    if not is_time(change.column):
+        return None
+    row = scene.facts.execute(_TIMES, {"variant": change.name}).fetchone()
+    if row is None:
+        return None
+    bounds = sql.SQL("({0}) BETWEEN {1}::{3} - {4} AND {2}::{3} + {4}").format(
+        change.expression,
+        sql.Literal(str(row[0])),
+        sql.Literal(str(row[1])),
+        sql.SQL(change.column.type),
+        # No row is left out when what-ifs move all times by their smallest unit.
+        sql.SQL("1" if change.column.type == "date" else "interval '2 seconds'"),
+    )
+    return _where(found, f"{change.column.name} {row[0]}..{row[1]}", bounds, 10.0)
 
 
 def _listed(scene: Scene, found: Batch) -> Batch:

@@ -31,6 +31,7 @@ from recovery.localize.transforms import (
     look,
     suspects,
     typed,
+    unsteady,
 )
 from recovery.messages import message
 from recovery.model import FaultClass, Variant
@@ -208,7 +209,7 @@ def _changes(scene: Scene) -> Iterator[tuple[Change, Reading]]:
         ).fetchall()
         for reading in likely([(str(old), str(new)) for old, new in rows]):
             expression = typed(column, reading.expression(cell(column)))
-            yield Change(table, column, str(reading), expression), reading
+            yield Change(table, column, str(reading), expression, unsteady(scene, table)), reading
 
 
 def likely(pairs: Sequence[tuple[str, str]]) -> Sequence[Reading]:

@@ -35,6 +35,7 @@ from recovery.localize.transforms import (
     suspects,
     text_of,
     typed,
+    unsteady,
 )
 from recovery.messages import message
 from recovery.model import FaultClass, Variant
@@ -112,10 +113,8 @@ def told(candidate: Candidate, score: Score) -> str:
 def _changes(scene: Scene) -> Iterator[tuple[Change, Mangle]]:
     for table, column, _ in suspects(scene, lambda one: kind_of(one) is not None):
         for mangle in _suspected(scene, table, column):
-            yield (
-                Change(table, column, mangle.how, typed(column, mangle.make(cell(column)))),
-                mangle,
-            )
+            made = typed(column, mangle.make(cell(column)))
+            yield Change(table, column, mangle.how, made, unsteady(scene, table)), mangle
 
 
 def _suspected(scene: Scene, table: Table, column: Column) -> Iterator[Mangle]:
