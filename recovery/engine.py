@@ -12,6 +12,7 @@ report   how deep and how surely the data can be restored, for the customer, bef
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -236,22 +237,23 @@ def _history(bench: Bench) -> History:
 
 def _locate(bench: Bench) -> None:
     ground = _ground(bench)
-    found = locate_faults(
-        Given(
-            bench.log,
-            _history(bench),
-            ground.schema,
-            summary.read_replay(bench.case.read_document("replay.json", "replay")),
-            _ledger(bench),
-            bench.facts,
-            Laboratory(ground),
-            lambda table, column, values: _never_held(bench, table, column, values),
-            _wrong_way_round(bench),
-            bench.world.progress,
-            _time_is_up(bench),
-            _behind(bench),
+    with closing(Laboratory(ground)) as laboratory:
+        found = locate_faults(
+            Given(
+                bench.log,
+                _history(bench),
+                ground.schema,
+                summary.read_replay(bench.case.read_document("replay.json", "replay")),
+                _ledger(bench),
+                bench.facts,
+                laboratory,
+                lambda table, column, values: _never_held(bench, table, column, values),
+                _wrong_way_round(bench),
+                bench.world.progress,
+                _time_is_up(bench),
+                _behind(bench),
+            )
         )
-    )
     taken = {one.role: one.taken_at for one in bench.evidence()}
     depths = table_depths(
         bench.facts,

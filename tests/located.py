@@ -8,7 +8,7 @@ as the product compares them.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -169,17 +169,18 @@ def _located(scratch, databases, facts, folder, schema, ledger, log, time_is_up)
             }
         return frozenset(values) - held
 
-    given = Given(
-        log,
-        acts,
-        schema,
-        base,
-        ledger,
-        facts,
-        Laboratory(ground),
-        rarely,
-        False,
-        Quiet(),
-        time_is_up,
-    )
-    return Case(locate(given), facts, schema, list(databases))
+    with closing(Laboratory(ground)) as laboratory:
+        given = Given(
+            log,
+            acts,
+            schema,
+            base,
+            ledger,
+            facts,
+            laboratory,
+            rarely,
+            False,
+            Quiet(),
+            time_is_up,
+        )
+        return Case(locate(given), facts, schema, list(databases))

@@ -82,6 +82,11 @@ def answered(facts: duckdb.DuckDBPyConnection, name: str) -> None:
     )
 
 
+def reopened(facts: duckdb.DuckDBPyConnection) -> None:
+    """No complaint is answered."""
+    facts.execute("UPDATE complaint SET answered = false")
+
+
 def heard(facts: duckdb.DuckDBPyConnection, log: StepLog, schema: Schema) -> tuple[Question, ...]:
     """What the customer knows to be wrong and no fault explains becomes damage without a target;
     what is said to be fine and is damaged becomes a question."""

@@ -16,7 +16,7 @@ from diffing.model import Schema
 from recovery.deviation import deviate
 from recovery.localize.accusation import accused, charged
 from recovery.localize.cells import lay_side_by_side
-from recovery.localize.complaints import answered
+from recovery.localize.complaints import answered, reopened
 from recovery.localize.hypotheses import (
     as_described,
     double_encoding,
@@ -140,12 +140,40 @@ def _find(search: Search, history: History, found: list[Found]) -> None:
         found.append(best)
         answered(search.facts, best.trial.name)
         scene = _with_fault(search, scene, best.candidate, len(found))
+    if len(found) > 1:
+        scene = _only_needed(search, history, scene, found)
     for trial in _mistakes(search, scene):
         found.append(Found(trial, ()))
         answered(search.facts, trial.name)
     while len(found) < FAULTS_MAX and (one := _accused(search, scene, found)) is not None:
         found.append(one)
         answered(search.facts, one.trial.name)
+
+
+def _only_needed(search: Search, history: History, scene: Scene, found: list[Found]) -> Scene:
+    """The scene with the faults that are still needed beside those found after them: one that no
+    longer explains enough by itself is taken out of `found`."""
+    for one in found[:-1]:
+        reopened(search.facts)
+        others = [other for other in found if other is not one]
+        rest = _scene_of(search, history, others)
+        rest.lay_out()
+        trial = _try(search, rest, one.candidate, "needed")
+        if trial is None or not trial.score.accepted:
+            found.remove(one)
+            scene = rest
+    for one in found:
+        answered(search.facts, one.trial.name)
+    return scene
+
+
+def _scene_of(search: Search, history: History, found: Sequence[Found]) -> Scene:
+    """The scene in which just these faults happened."""
+    deviant = deviate(history, (change for one in found for change in one.candidate.happened))
+    run = search.laboratory.run(deviant, "needed-base")
+    assert run is not None
+    taken = frozenset(act for one in found for act in one.candidate.acts | {one.candidate.step})
+    return Scene(search.log, deviant, run, search.schema, search.facts, taken)
 
 
 def _with_fault(search: Search, scene: Scene, candidate: Candidate, number: int) -> Scene:
