@@ -66,7 +66,7 @@ class _Objects(Tables):
 
     def add_triggers(self, table: Tab) -> None:
         chance = self.chance
-        if chance.random() < 0.35:
+        if chance.random() < 0.45:
             self.before(table)
         if any(one.helper for one in self.tables):
             if chance.random() < 0.4:

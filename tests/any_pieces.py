@@ -41,7 +41,7 @@ class Pieces:
         chance = self.chance
         kind = chance.choices(
             ("plain", "and", "or", "not", "exists", "in", "scalar", "reader"),
-            (60, 10, 6, 3, 6, 6, 6, 3) if depth < 2 else (1, 0, 0, 0, 0, 0, 0, 0),
+            (50, 10, 5, 3, 9, 9, 10, 4) if depth < 2 else (1, 0, 0, 0, 0, 0, 0, 0),
         )[0]
         if kind in ("and", "or"):
             parts = [self.condition(table, q, depth + 1) for _ in range(2)]
@@ -115,7 +115,7 @@ class Pieces:
 
     def expression(self, col: Col, table: Tab, q: str) -> str:
         chance = self.chance
-        if chance.random() < 0.45 or col.parent:
+        if chance.random() < 0.38 or col.parent:
             return self.value(col)
         number = self.number(table) or "1"
         of = f"{q}.{number}" if number != "1" else "1"

@@ -122,7 +122,7 @@ class Tables:
         if chance.random() < 0.3 and (source := next((c for c in data if c.type == INT), None)):
             data.append(Col("g", INT, generated=True))
             parts.append(f"g int GENERATED ALWAYS AS (coalesce({source.name}, 0) * 2 + 1) STORED")
-        if chance.random() < 0.12:
+        if chance.random() < 0.18:
             data.append(Col("t", INT, serial=True))
             if chance.random() < 0.5 and not self.numbered:
                 self.text.append("CREATE SEQUENCE ticket;")
@@ -183,7 +183,7 @@ class Tables:
         """Something unique beside the key, some of the time; not on partitioned tables."""
         chance = self.chance
         fitting = [col for col in data if col.type in (INT, TEXT) and not col.parent]
-        if shape == "parts" or not fitting or chance.random() < 0.6:
+        if shape == "parts" or not fitting or chance.random() < 0.5:
             return [], data
         first = chance.choice(fitting)
         names = {first.name}

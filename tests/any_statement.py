@@ -40,7 +40,7 @@ class Writer(Pieces):
             (self.insert, 24),
             (self.update, 36),
             (self.delete, 9),
-            (self.insert_select, 8),
+            (self.insert_select, 11),
             (self.update_from, 9),
             (self.writable, 6),
             (self.merge, 4 if table.key == ("id",) and not table.loose_key else 0),
