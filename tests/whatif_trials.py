@@ -158,7 +158,7 @@ class Trials:
         return answer
 
     def slow(self, deviant: History) -> Forecast:
-        found = self.laboratory.forecast(self.base, self.history, deviant, "slow")
+        found = self.laboratory.forecast_slowly(self.base, self.history, deviant, "slow")
         assert found is not None
         return found
 
