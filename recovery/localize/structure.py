@@ -16,6 +16,7 @@ from diffing.model import Ledger, SchemaDivergence
 from recovery.messages import message
 from recovery.model import Alternative, Fault, FaultClass, Question, Sql, StepLog
 
+CLASSES = (FaultClass.DROPPED_OBJECT, FaultClass.SEQUENCE_BEHIND)
 _NAMES_MAX = 10
 EMPTIED_ROWS_MIN = 5  # a table of fewer rows may well have been emptied row by row
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import duckdb
 
+from recovery.localize import structure
 from recovery.localize.hypothesis import Candidate
 from recovery.localize.score import Score
 from recovery.localize.search import BY_CLASS, Found, Trial
@@ -215,8 +216,9 @@ def does_not_prove(
 ) -> tuple[str, ...]:
     sentences = [
         message(
-            "Only three kinds of mistake are looked for: a suspected step, a lost condition, a"
-            " wrong value"
+            "Only known kinds of mistake are looked for, {n} in all; a mistake of another kind"
+            " is not found",
+            n=len(BY_CLASS) + len(structure.CLASSES),
         ),
         message("Probabilities are estimates that were not calibrated"),
     ]
