@@ -165,7 +165,9 @@ SELECT r."table", r.key, '', CASE WHEN by_fault AND list_contains($aimed::VARCHA
 FROM mine r LEFT JOIN edited ON edited."table" = r."table" AND edited.key = r.key
 WHERE NOT r.t AND r.f AND r.c AND r.extra_image IS NOT NULL
 UNION ALL
-SELECT r."table", r.key, '', CASE WHEN omitted THEN 'omission' ELSE 'collateral' END,
+SELECT r."table", r.key, '', CASE WHEN omitted THEN 'omission'
+           WHEN by_fault AND list_contains($aimed::VARCHAR[], r."table") THEN 'direct'
+           WHEN by_fault THEN 'cascade' ELSE 'collateral' END,
        $fault, $step, $cause, s.backup, NULL, s.current, NULL,
        CASE WHEN edited.key IS NOT NULL THEN 'undecided' WHEN covered THEN 'proven'
             WHEN omitted AND list_contains($injective::VARCHAR[], '') THEN 'consistent'

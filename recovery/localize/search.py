@@ -32,6 +32,7 @@ from recovery.localize.hypotheses import (
     unlogged,
     wrong_merge,
     wrong_predicate,
+    wrong_restore,
     wrong_value,
 )
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
@@ -57,6 +58,7 @@ DEVIATIONS: tuple[Hypothesis, ...] = (
     partial.HYPOTHESIS,
     double_import.HYPOTHESIS,
     wrong_merge.HYPOTHESIS,
+    wrong_restore.HYPOTHESIS,
 )
 # Classes in which just that was done, and it was the mistake.
 MISTAKES: tuple[Hypothesis, ...] = (as_described.HYPOTHESIS,)

@@ -1,0 +1,333 @@
+"""wrong-restore: older rows were put over newer ones.
+
+log:      steps 4, 5, 7 and 9 changed rows of t; steps 6 and 8 changed others
+current:  t is as it was after step 3; what steps 6 and 8 did is there
+
+One step that left nothing was skipped, and steps that left nothing at the end of the log were lost
+with the last commits (`skipped`). Here several steps have left nothing in certain tables, while
+others of the same time have: these tables were put back to one older version, all of them, at one
+moment.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from psycopg import sql
+
+from diffing.model import Schema, Table
+from recovery.deviation import Insert
+from recovery.localize.clusters import among, insert_statement
+from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
+from recovery.localize.scene import Scene
+from recovery.localize.score import Score
+from recovery.localize.statement import Target
+from recovery.messages import message
+from recovery.model import Act, FaultClass
+
+_STEPS_MIN = 3  # that left nothing: fewer are no version
+_GONE_SHARE = 0.9
+_ROWS_MAX = 20_000  # rows that one statement puts back
+_BATCH = 1000
+
+# Per table and act what it wrote there last: is it there, or is an older version?
+_LEFT = """
+WITH place AS (SELECT unnest($acts::VARCHAR[]) AS step, generate_subscripts($acts, 1) AS place),
+wrote AS (
+    SELECT step, "table", key, "column", first(old ORDER BY ordinal) AS before,
+           last(new ORDER BY ordinal) AS after, last(op ORDER BY ordinal) AS op
+    FROM effect WHERE run = $run GROUP BY step, "table", key, "column"),
+version AS (
+    SELECT "table", key, "column", list(DISTINCT old) AS olds FROM effect
+    WHERE run = $run AND op = 'update' GROUP BY ALL)
+SELECT f."table", f.place,
+       count(*) FILTER (r.key IS NOT NULL
+           AND (f."column" = '' OR list_contains(v.olds, r.current))),
+       count(*) FILTER (r.key IS NULL)
+FROM finals f
+JOIN wrote w ON w.step = f.act AND w."table" = f."table" AND w.key = f.key
+     AND w."column" = f."column"
+LEFT JOIN version v ON v."table" = f."table" AND v.key = f.key AND v."column" = f."column"
+LEFT JOIN unstable u ON u."table" = f."table" AND u."column" = f."column"
+LEFT JOIN residue r ON r."table" = f."table" AND r.key = f.key AND r."column" = f."column"
+LEFT JOIN residue whole ON f."column" <> '' AND whole."table" = f."table" AND whole.key = f.key
+     AND whole."column" = ''
+WHERE u."column" IS NULL AND whole.key IS NULL
+  AND (f."column" = '' OR w.op = 'update' AND w.before IS DISTINCT FROM w.after)
+GROUP BY f."table", f.place ORDER BY f."table", f.place
+"""
+# What the tables were like before these acts, where they wrote.
+_OLDER = """
+WITH place AS (SELECT unnest($acts::VARCHAR[]) AS step, generate_subscripts($acts, 1) AS place)
+SELECT e.key, e."column", first(e.op ORDER BY e.ordinal), last(e.op ORDER BY e.ordinal),
+       first(e.old ORDER BY e.ordinal)
+FROM effect e JOIN place p ON p.step = e.step
+WHERE e.run = $run AND e."table" = $table AND p.place BETWEEN $first AND $last
+GROUP BY e.key, e."column" ORDER BY length(e.key), e.key, e."column" LIMIT $most
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """What became of what the acts left in one table, by the places of the acts."""
+
+    table: str
+    gone: tuple[int, ...]
+    there: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Tables in which the acts from `first` to `last` left nothing. The version put back is of
+    some moment behind `floor`, put back some time before `ceiling`."""
+
+    tables: tuple[str, ...]
+    first: int
+    last: int
+    floor: int
+    ceiling: int
+    gone: frozenset[int]
+
+    def with_table(self, trace: _Trace) -> "_Window | None":
+        """The window with one more table, if it was put back together with the others."""
+        inside = [place for place in trace.gone if self.floor < place < self.ceiling]
+        if not inside:
+            return None
+        first, last = min(self.first, *inside), max(self.last, *inside)
+        if any(first <= place <= last for place in trace.there):
+            return None
+        floor = max([self.floor, *(place for place in trace.there if place < first)])
+        ceiling = min([self.ceiling, *(place for place in trace.there if place > last)])
+        return _Window(
+            (*self.tables, trace.table), first, last, floor, ceiling, self.gone | set(inside)
+        )
+
+
+def propose(scene: Scene) -> Iterator[Candidate]:
+    traces = _traces(scene)
+    seeds = sorted(
+        (window for trace in traces for window in _windows(trace, len(scene.history))),
+        key=lambda one: (-len(one.gone), one.tables, one.first),
+    )
+    tried: set[tuple[str, ...]] = set()
+    for seed in seeds[:3]:
+        window = seed
+        for trace in sorted(traces, key=lambda one: (-len(one.gone), one.table)):
+            if trace.table not in window.tables:
+                window = window.with_table(trace) or window
+        names = tuple(sorted(window.tables))
+        survived = any(
+            place > window.first
+            for trace in traces
+            for place in trace.there
+            if trace.table not in names or place > window.last
+        )
+        if len(window.gone) < _STEPS_MIN or not survived or names in tried:
+            continue
+        tried.add(names)
+        candidate = _candidate(scene, window)
+        if candidate is not None:
+            yield candidate
+
+
+def admits(scene: Scene, candidate: Candidate, score: Score, witness: Witness) -> bool:
+    return not (witness.complaints.fine or witness.complaints.against)
+
+
+def told(candidate: Candidate, score: Score) -> str:
+    named = dict(candidate.parameters)
+    if "version" in named:
+        return message(
+            "{tables} are as they were after step {version}: steps {steps} have left nothing there,"
+            " though others of that time have left something elsewhere or since",
+            tables=named["tables"],
+            version=named["version"],
+            steps=named["lost"],
+        )
+    return message(
+        "{tables} are as they were in the backup: steps {steps} have left nothing there, though"
+        " others of that time have left something elsewhere or since",
+        tables=named["tables"],
+        steps=named["lost"],
+    )
+
+
+def _traces(scene: Scene) -> tuple[_Trace, ...]:
+    acts = [act.id for act in scene.history]
+    rows = scene.facts.execute(_LEFT, {"acts": acts, "run": scene.base.run}).fetchall()
+    gone: dict[str, list[int]] = {}
+    there: dict[str, list[int]] = {}
+    for table, place, stale, kept in rows:
+        nothing = stale and stale >= _GONE_SHARE * (stale + kept)
+        (gone if nothing else there).setdefault(str(table), []).append(int(place))
+    return tuple(
+        _Trace(table, tuple(gone.get(table, ())), tuple(there.get(table, ())))
+        for table in sorted(gone.keys() | there.keys())
+    )
+
+
+def _windows(trace: _Trace, places: int) -> Iterator[_Window]:
+    """Runs of acts of which nothing is left in the table."""
+    marks = sorted([(place, True) for place in trace.gone] + [(p, False) for p in trace.there])
+    floor = 0
+    run: list[int] = []
+    for place, nothing in [*marks, (places + 1, False)]:
+        if nothing:
+            run.append(place)
+            continue
+        if run:
+            yield _Window((trace.table,), run[0], run[-1], floor, place, frozenset(run))
+        floor, run = place, []
+
+
+def _candidate(scene: Scene, window: _Window) -> Candidate | None:
+    acts = scene.history
+    statements: list[str] = []
+    targets: list[Target] = []
+    for table in _in_order(scene.schema, window.tables):
+        older = _older(scene, table, window)
+        if older is None:
+            return None
+        statements += older.statements()
+        targets += older.targets()
+    if not statements:
+        return None
+    last = acts[window.last - 1]
+    name = f"~wrong-restore/{'+'.join(window.tables)}"
+    lost = [acts[place - 1].id for place in sorted(window.gone)]
+    parameters = [("tables", ", ".join(sorted(window.tables))), ("lost", ", ".join(lost))]
+    if window.floor:
+        parameters.append(("version", acts[window.floor - 1].id))
+    return Candidate(
+        FaultClass.WRONG_RESTORE,
+        "",
+        name,
+        tuple(parameters),
+        "",
+        (Insert(last.id, Act(name, tuple(statements), last.at + timedelta(milliseconds=1))),),
+        (),
+        8.0 + 2 * math.log2(max(len(acts), 2)) + math.log2(max(len(scene.schema.tables), 2)),
+        tuple(targets),
+    )
+
+
+@dataclass(slots=True)
+class _Older:
+    """How the rows of a table are put back: rows to go, rows to come, cells to be set."""
+
+    table: Table
+    silent: bool  # the table has triggers, which putting files back does not fire
+    going: list[str]
+    coming: list[Mapping[str, str | None]]
+    cells: dict[str, list[tuple[str, str | None]]]
+
+    def statements(self) -> Iterator[str]:
+        name = sql.Identifier(self.table.schema, self.table.relation)
+        switch = sql.SQL("ALTER TABLE {} {} TRIGGER USER")
+        if self.silent:
+            yield switch.format(name, sql.SQL("DISABLE")).as_string(None)
+        for start in range(0, len(self.going), _BATCH):
+            rows = among(self.table, self.going[start : start + _BATCH])
+            yield sql.SQL("DELETE FROM {} WHERE {}").format(name, rows).as_string(None)
+        for start in range(0, len(self.coming), _BATCH):
+            yield insert_statement(self.table, self.coming[start : start + _BATCH])
+        for column, cells in sorted(self.cells.items()):
+            for start in range(0, len(cells), _BATCH):
+                yield _setting(self.table, column, cells[start : start + _BATCH])
+        if self.silent:
+            yield switch.format(name, sql.SQL("ENABLE")).as_string(None)
+
+    def targets(self) -> Iterator[Target]:
+        if self.cells:
+            yield Target("update", self.table.name, frozenset(self.cells))
+        if self.going:
+            yield Target("delete", self.table.name, frozenset())
+        if self.coming:
+            yield Target("insert", self.table.name, frozenset())
+
+
+def _older(scene: Scene, name: str, window: _Window) -> _Older | None:
+    """What putting back the older rows of this table does; None where that is too much to say,
+    or rows have no key."""
+    table = scene.schema.table(name)
+    rows = scene.facts.execute(
+        _OLDER,
+        {
+            "acts": [act.id for act in scene.history],
+            "run": scene.base.run,
+            "table": name,
+            "first": window.first,
+            "last": window.last,
+            "most": _ROWS_MAX + 1,
+        },
+    ).fetchall()
+    if len(rows) > _ROWS_MAX or not table.key.columns:
+        return None
+    silent = any(one.table == name and one.enabled for one in scene.schema.triggers)
+    older = _Older(table, silent, [], [], {})
+    came = {key for key, column, first, _, _ in rows if column == "" and first == "insert"}
+    gone = {key for key, column, first, last, _ in rows if column == "" and last == "delete"}
+    for key, column, _, last, old in rows:
+        if column == "":
+            if key in came and last == "insert":
+                older.going.append(str(key))
+            elif key not in came and key in gone:
+                older.coming.append(json.loads(old))
+        elif key not in came and key not in gone and not table.column(column).generated:
+            older.cells.setdefault(str(column), []).append((str(key), old))
+    return older
+
+
+def _setting(table: Table, column: str, cells: Sequence[tuple[str, str | None]]) -> str:
+    """Many cells of one column."""
+    keys = table.key_columns
+    values = [
+        sql.SQL("({})").format(
+            sql.SQL(", ").join(
+                sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(kind))
+                for value, kind in [
+                    *((json.loads(key)[one.name], one.type) for one in keys),
+                    (text, table.column(column).type),
+                ]
+            )
+        )
+        for key, text in cells
+    ]
+    names = [sql.Identifier(f"k{place}") for place in range(len(keys))]
+    return (
+        sql.SQL("UPDATE {} AS t SET {} = v.value FROM (VALUES {}) AS v ({}, value) WHERE {}")
+        .format(
+            sql.Identifier(table.schema, table.relation),
+            sql.Identifier(column),
+            sql.SQL(", ").join(values),
+            sql.SQL(", ").join(names),
+            sql.SQL(" AND ").join(
+                sql.SQL("t.{} = v.{}").format(sql.Identifier(one.name), name)
+                for one, name in zip(keys, names, strict=True)
+            ),
+        )
+        .as_string(None)
+    )
+
+
+def _in_order(schema: Schema, tables: Sequence[str]) -> Sequence[str]:
+    """Tables before those they refer to."""
+    ordered: list[str] = []
+    waiting = sorted(tables)
+    while waiting:
+        free = [
+            name
+            for name in waiting
+            if not any(
+                key.parent == name and key.table in waiting and key.table != name
+                for key in schema.foreign_keys
+            )
+        ]
+        ordered += free or waiting[:1]
+        waiting = [name for name in waiting if name not in ordered]
+    return ordered
+
+
+HYPOTHESIS = Hypothesis(FaultClass.WRONG_RESTORE, propose, told, admits=admits)
