@@ -18,14 +18,16 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from diffing.model import Column, Schema
+from recovery.localize.aims import (
+    alias,
+    select_like,
+    set_expressions,
+)
 from recovery.localize.conditions import Sample
 from recovery.localize.looks import aim
 from recovery.localize.predicates import (
     Condition,
-    alias,
     conditions,
-    select_like,
-    set_expressions,
     where_text,
     where_with,
 )
@@ -40,7 +42,7 @@ _MEMBERS_MAX = 4000  # members that are looked at, of many; a trial judges all o
 
 _VERGE = """
 CREATE OR REPLACE TEMP TABLE verge AS
-WITH seen AS (SELECT key, value::JSON AS shown FROM sketch WHERE variant = $variant),
+WITH seen AS (SELECT key, try_cast(value AS JSON) AS shown FROM sketch WHERE variant = $variant),
 listed AS (
     SELECT unnest($columns::VARCHAR[]) AS name, generate_subscripts($columns::VARCHAR[], 1) AS n),
 cells AS (
@@ -68,7 +70,7 @@ WHERE j.clear AND j.hit <> j.missed AND gone.key IS NULL
 # Of a DELETE: a row that is gone was hit.
 _VERGE_OF_ROWS = """
 CREATE OR REPLACE TEMP TABLE verge AS
-WITH seen AS (SELECT key, value::JSON AS shown FROM sketch WHERE variant = $variant)
+WITH seen AS (SELECT key, try_cast(value AS JSON) AS shown FROM sketch WHERE variant = $variant)
 SELECT s.key, (s.shown ->> '$[0]') = 't' AS member,
        CASE r.kind WHEN 'missing' THEN true WHEN 'extra' THEN false
             ELSE NOT coalesce(f.there, true) END AS hit, s.shown,

@@ -23,6 +23,7 @@ from recovery.localize.slips import Gap, constant_in, is_near
 
 _LIST_MAX = 40  # values of a list that nobody would have typed are not a list
 _SLIP_BITS = 4.0
+_VALUE_BITS = 1.0
 # Another operator: the end taken or not, the other way round, anything else.
 _END_BITS, _WAY_BITS, _OPERATOR_BITS = 2.0, 3.0, 6.0
 
@@ -65,13 +66,17 @@ class Reading:
     rows that it takes; `wrong` rows speak against it; `done` rows were hit, as it says."""
 
     condition: Condition
-    text: str
+    executed: Condition
     statement: str
     bits: float
     extra: int
     kept: int
     wrong: int
     done: int
+
+    @property
+    def text(self) -> str:
+        return self.executed.text
 
     @property
     def worth_trying(self) -> bool:
@@ -127,6 +132,11 @@ def readings(scene: Scene, look: Look, condition: Condition) -> Iterator[Reading
         reading = _judged(scene, look, condition, one)
         if reading.worth_trying:
             yield reading
+
+
+def names_rows(condition: Condition, key: Sequence[str]) -> bool:
+    """Does it name rows by a column of their key, each by itself?"""
+    return condition.column in key and condition.operator == "="
 
 
 def _cuts(facts: duckdb.DuckDBPyConnection) -> _Cuts | None:
@@ -242,7 +252,8 @@ def _lists(
     known = {str(value) for (value,) in facts.execute("SELECT value FROM compared").fetchall()}
     silent = tuple(one for one in condition.constants if one not in known)
     changed = set(executed) ^ set(condition.constants) - set(silent)
-    bits = len(changed) * math.log2(max(values, 2))
+    # Each of them takes rows that would have to be named otherwise.
+    bits = len(changed) * min(math.log2(max(values, 2)), _VALUE_BITS)
     ranks = tuple(int(rank) for rank, _ in rows)
     return (_Proposal(_Taken(0, 0, ranks), bits, constants=(*executed, *silent)),)
 
@@ -293,8 +304,8 @@ def _judged(scene: Scene, look: Look, condition: Condition, one: _Proposal) -> R
         statement = with_operator(look.text, condition, one.operator)
     else:
         statement = with_constants(look.text, condition, one.constants)
-    text = conditions(statement)[condition.place].text
-    return Reading(condition, text, statement, one.bits, extra, kept, wrong, done)
+    executed = conditions(statement)[condition.place]
+    return Reading(condition, executed, statement, one.bits, extra, kept, wrong, done)
 
 
 def _price(logged: str, executed: str, values: int) -> float:

@@ -33,6 +33,7 @@ from recovery.localize.hypotheses import (
     wrong_merge,
     wrong_predicate,
     wrong_restore,
+    wrong_target,
     wrong_value,
 )
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
@@ -59,6 +60,7 @@ DEVIATIONS: tuple[Hypothesis, ...] = (
     double_import.HYPOTHESIS,
     wrong_merge.HYPOTHESIS,
     wrong_restore.HYPOTHESIS,
+    wrong_target.HYPOTHESIS,
 )
 # Classes in which just that was done, and it was the mistake.
 MISTAKES: tuple[Hypothesis, ...] = (as_described.HYPOTHESIS,)

@@ -43,9 +43,9 @@ rows AS (
            list(b) FILTER (NOT by_fault AND list_contains(t_steps, $act)) AS images
     FROM told GROUP BY ALL
     UNION ALL
-    SELECT "table", key, t AND NOT f, f AND NOT t, NOT t AND NOT f AND NOT c AND by_fault,
+    SELECT "table", key, by_fault AND t <> f, NOT by_fault AND t <> f, by_fault AND t = f AND c = f,
            t = f OR c = f, [key]
-    FROM row WHERE b AND NOT (t AND f) AND list_contains($aimed::VARCHAR[], "table"))
+    FROM row WHERE NOT (b AND t AND f) AND list_contains($aimed::VARCHAR[], "table"))
 SELECT count(*) FILTER (changed AND explained), count(*) FILTER (kept AND explained),
        count(DISTINCT images) FILTER (kept AND explained), count(*) FILTER (done),
        count(*) FILTER (kept AND explained AND touched.written IS NOT NULL

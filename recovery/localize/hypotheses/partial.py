@@ -17,11 +17,19 @@ from psycopg import sql
 
 from diffing.model import Table
 from recovery.deviation import Replace
+from recovery.localize.aims import (
+    alias,
+    first_rows,
+    joins,
+)
 from recovery.localize.conditions import literal
 from recovery.localize.hits import Look, lay_verge, looks
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.looks import aim, instead
-from recovery.localize.predicates import alias, first_rows, joins, plain, with_condition
+from recovery.localize.predicates import (
+    plain,
+    with_condition,
+)
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.sides import certain, kept_alone, sides, speaks_for

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 
 from recovery.deviation import Replace
+from recovery.localize.aims import faithful_columns
 from recovery.localize.conditions import Condition, conditions
 from recovery.localize.hits import Look, lay_verge, looks, members
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
@@ -102,7 +103,7 @@ def _candidate(one: Condition, look: Look, scene: Scene, *, sure: bool) -> Candi
         (),
         one.bits + math.log2(max(len(scene.history), 2)) + 3 + _MORE_BITS,
         aimed,
-        injective_columns(executed),
+        faithful_columns(executed),
         confirmed=step.describes == "intended" or step.suspect or scene.covered(aimed),
         certain=sure,
     )

@@ -3,7 +3,8 @@
 log:      UPDATE t SET a = a * 1.10 WHERE s = 3
 executed: UPDATE t SET a = a * 1.10 WHERE s = 4
 
-Rows wrongly changed and rows wrongly left out are both its damage. The condition is read from the
+Rows wrongly changed and rows wrongly left out are both its damage. Another key is another row, and
+a mistake of another class. The condition is read from the
 rows: those that were hit and those that were not are separated by it.
 """
 
@@ -12,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from recovery.deviation import Replace
+from recovery.localize.aims import faithful_columns
 from recovery.localize.hits import Look, lay_verge, looks
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.looks import before, instead, sight
 from recovery.localize.predicates import conditions, junctions, negated, opposite
-from recovery.localize.readings import Reading, readings
+from recovery.localize.readings import Reading, names_rows, readings
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.sides import certain, kept_alone, sides, speaks_for
@@ -98,20 +100,17 @@ def _others(scene: Scene, look: Look) -> Iterator[_Other]:
         if seen.worth_trying:
             weight = seen.hits - seen.misses
             yield replace(other, weight=weight, certain=sure)
+    key = scene.schema.table(look.aimed.table).key.columns
     for condition in look.conditions:
-        if condition.kind == "other" or condition.column in _key(scene, look):
+        if condition.kind == "other":
             continue
         alike: dict[tuple[int, int, int], Reading] = {}
         for one in sorted(readings(scene, look, condition), key=lambda one: (one.bits, one.text)):
-            alike.setdefault((one.extra, one.kept, one.wrong), one)
+            if not names_rows(one.executed, key):
+                alike.setdefault((one.extra, one.kept, one.wrong), one)
         for one in alike.values():
             weight = one.extra + one.kept - one.wrong
             yield _Other(condition.text, one.text, one.statement, one.bits, weight, sure)
-
-
-def _key(scene: Scene, look: Look) -> tuple[str, ...]:
-    """Another key is another row: that is a mistake of another class."""
-    return scene.schema.table(look.aimed.table).key.columns
 
 
 def _rewritten(look: Look) -> Iterator[_Other]:
@@ -143,7 +142,7 @@ def _candidate(other: _Other, look: Look, scene: Scene) -> Candidate:
         + math.log2(max(len(scene.history), 2))
         + 3,
         aimed,
-        injective_columns(other.statement),
+        faithful_columns(other.statement),
         confirmed=step.describes == "intended" or step.suspect or scene.covered(aimed),
         certain=other.certain,
     )
