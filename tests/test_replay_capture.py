@@ -164,6 +164,7 @@ def test_truncate_of_one_partition_and_in_functions(ground: Stage) -> None:
         act("root", "TRUNCATE parted"),
         act("only", "TRUNCATE ONLY base"),
         act("undone", "TRUNCATE heir; ROLLBACK"),
+        act("alone", "TRUNCATE ruled; INSERT INTO ruled VALUES (5, 'e')", transaction="none"),
         act("fails", "TRUNCATE heir; SELECT 1/0"),
     )
     assert set(played.failures) == {"fails"}
@@ -185,6 +186,11 @@ def test_truncate_of_one_partition_and_in_functions(ground: Stage) -> None:
     ]
     assert rows(played.effects, "base") == [("only", "delete", "1")]
     assert rows(played.effects, "heir") == []
+    assert rows(played.effects, "ruled") == [
+        ("alone", "delete", "1"),
+        ("alone", "delete", "2"),
+        ("alone", "insert", "5"),
+    ]
 
 
 def test_settings_of_the_step_do_not_show_in_what_is_told(ground: Stage) -> None:

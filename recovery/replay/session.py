@@ -227,12 +227,13 @@ class Session:
         batch = trial.batch
         self._at = None
         if not batch.wrapped:
-            account.complete = False
+            same_rows = keeps_rows(batch.statements[0])
+            account.complete &= same_rows  # the server's own counts cannot be had here
             try:
                 account.rows += self._execute(batch.statements[0])
             finally:
                 if not self._connection.closed:
-                    self._look(account, same_rows=keeps_rows(batch.statements[0]))
+                    self._look(account, same_rows=same_rows)
             return
         rows = 0
         altered = False
@@ -299,8 +300,7 @@ class Session:
                 for _ in copy:
                     pass
             return 0
-        creating = creates(statement)
-        if creating:
+        if creating := creates(statement):
             self._swap_path(self._path, self._creating)
         done = self._connection.execute(clock.pin(statement).encode())
         rows = done.rowcount if (done.statusmessage or "").startswith(_WRITES) else 0

@@ -15,7 +15,7 @@ _BEGIN = re.compile(r"\s*(?:begin|start)\b\s*(?:work\b|transaction\b)?\s*(.*?)[\
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Statements that stand or fall together. Not `wrapped`: one that runs outside of any
+    """Statements that stand or fall together. Not `wrapped`: one that only runs outside of any
     transaction of ours. Not `kept`: the step itself took them back."""
 
     statements: tuple[str, ...]
@@ -46,7 +46,8 @@ def batches(act: Act) -> tuple[Batch, ...]:
             case None if inside:
                 gathered.append(statement)
             case None:
-                found.append(Batch((statement,), wrapped=act.transaction != "none"))
+                # Alone, it is wrapped unless the server will not have it so: that can be counted.
+                found.append(Batch((statement,)))
     return (*found, Batch(tuple(gathered))) if gathered else tuple(found)
 
 
@@ -70,8 +71,11 @@ def opens(statement: str) -> bool:
 
 
 def keeps_rows(statement: str) -> bool:
-    """Whether it only moves rows to other files."""
-    return first_words(statement, most=1) in (["vacuum"], ["cluster"], ["reindex"])
+    """Whether it changes no row, whatever it does to files and indexes."""
+    words = first_words(statement)
+    return words[:1] in (["vacuum"], ["cluster"], ["reindex"]) or (
+        words[:1] in (["create"], ["drop"]) and {"index", "concurrently"} <= set(words)
+    )
 
 
 def savepoint(statement: str) -> tuple[Literal["set", "back"], str] | None:
