@@ -403,6 +403,16 @@ def test_an_added_row_that_somebody_worked_on_is_undecided(how):
     assert added(edited, **how) == [("1", "", "direct", "undecided", None)]
 
 
+def test_a_wrong_value_in_a_row_that_the_step_made_is_its_own():
+    bench = Bench()
+    bench.row("target", STEP, "insert", ROW)
+    bench.row("faulty", STEP, "insert", {**ROW, "w": "b"})
+    bench.divergence("public.item", "1", "extra", "", None, compact({**ROW, "w": "b"}))
+    assert bench.judge(targets=INSERTS, **COVERED) == [("1", "w", "direct", "proven", None)]
+    bench.facts.execute("DELETE FROM damage")
+    assert bench.judge(targets=(), **COVERED) == [("1", "w", "cascade", "proven", None)]
+
+
 def test_an_added_row_is_not_worked_on_because_its_stamp_differs_by_seconds():
     soon = {**ROW, "at": SOON}
     bench = Bench(("at",))

@@ -59,7 +59,8 @@ WITH told AS (
          AND (early."table", early.key, early."column") = (c."table", c.key, c."column")
     WHERE c.t_row AND c.f_row AND c.c_row AND c.f IS DISTINCT FROM c.t)
 SELECT *, agrees(c, f, unstable) AS explained,
-       list_contains($direct::VARCHAR[], "table" || chr(31) || "column") AS aimed
+       list_contains($direct::VARCHAR[], "table" || chr(31) || "column")
+           OR (by_fault AND NOT b_row AND list_contains($inserted::VARCHAR[], "table")) AS aimed
 FROM told WHERE NOT (unstable AND NOT agrees(c, f, unstable)) AND c IS DISTINCT FROM t
   AND (by_fault OR NOT foreign_to(f_steps, t_steps, $others::VARCHAR[]))
   AND ("table", key, "column") NOT IN (SELECT ("table", key, "column") FROM damage)
@@ -266,6 +267,7 @@ def prepare(
                 for target in verdicts.targets
                 for column in sorted(target.columns)
             ],
+            "inserted": [target.table for target in verdicts.targets if target.op == "insert"],
             "others": sorted(verdicts.others),
         },
     )

@@ -21,9 +21,11 @@ from recovery.localize.hypotheses import (
     as_described,
     double_encoding,
     double_import,
+    lost_update,
     mangled_values,
     missing_where,
     partial,
+    repeated,
     skipped,
     storage,
     time_shift,
@@ -31,6 +33,7 @@ from recovery.localize.hypotheses import (
     truncated_table,
     unlogged,
     wrong_merge,
+    wrong_order,
     wrong_predicate,
     wrong_restore,
     wrong_target,
@@ -61,6 +64,9 @@ DEVIATIONS: tuple[Hypothesis, ...] = (
     wrong_merge.HYPOTHESIS,
     wrong_restore.HYPOTHESIS,
     wrong_target.HYPOTHESIS,
+    wrong_order.HYPOTHESIS,
+    lost_update.HYPOTHESIS,
+    repeated.HYPOTHESIS,
 )
 # Classes in which just that was done, and it was the mistake.
 MISTAKES: tuple[Hypothesis, ...] = (as_described.HYPOTHESIS,)

@@ -19,6 +19,7 @@ from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.statement import Target, injective_columns
+from recovery.localize.witnesses import accused
 from recovery.messages import message
 from recovery.model import Act, Event, FaultClass
 
@@ -55,13 +56,6 @@ _OPEN = """
 SELECT count(DISTINCT step) FROM undone WHERE open AND list_contains($acts::VARCHAR[], step)
 """
 _OPEN_SINCE = "SELECT count(DISTINCT step) FROM undone WHERE open AND place > ?"
-
-_COMPLAINED = """
-SELECT count(*) FILTER (NOT fine), count(*) FILTER (fine) FROM complaint c WHERE EXISTS (
-    SELECT 1 FROM residue r WHERE r."table" = c."table" AND r.key = c.key
-      AND (c."column" IN ('', r."column") OR r."column" = '')
-      AND list_contains($acts::VARCHAR[], r.act))
-"""
 
 # Rows whose touched-at column these acts would have moved first, and rows where it is still the
 # backup's.
@@ -187,12 +181,9 @@ def _surviving(scene: Scene, targets: Sequence[Target]) -> frozenset[str]:
 
 def _witnessed(scene: Scene, acts: Sequence[Act]) -> bool:
     """Somebody or something saw that the steps did not happen, or that they were lost."""
-    steps = [step for act in acts if (step := scene.step(act.id)) is not None]
-    if any(step.suspect or step.rows == 0 for step in steps):
-        return True
     names: dict[str, object] = {"acts": [act.id for act in acts]}
-    wrong, fine = _numbers(scene, _COMPLAINED, names)
-    if wrong > fine:
+    reported = (step.rows for act in acts if (step := scene.step(act.id)) is not None)
+    if accused(scene, (act.id for act in acts)) or 0 in reported:
         return True
     (lost,) = _numbers(scene, _OPEN, names)
     if lost >= _LOST_MIN or (lost > 1 and _crashed(scene)):
