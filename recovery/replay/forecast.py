@@ -67,8 +67,13 @@ FROM side WHERE more <> 0
 
 def clear(facts: duckdb.DuckDBPyConnection, name: str) -> None:
     """Make the relation where it is not there yet, without rows of this name."""
-    facts.execute(_RELATION)
+    make(facts)
     facts.execute("DELETE FROM forecast WHERE name = ?", [name])
+
+
+def make(facts: duckdb.DuckDBPyConnection) -> None:
+    """Make the relation where it is not there yet."""
+    facts.execute(_RELATION)
 
 
 def lay(facts: duckdb.DuckDBPyConnection, base: str, deviant: str, name: str) -> None:

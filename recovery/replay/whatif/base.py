@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import postgast
 from psycopg import Connection
 
-from recovery.model import Act, History, Outcome, Replay
+from recovery.model import Act, History, Outcome, Replay, StepOutcome
 from recovery.replay.borrow import UNDOCUMENTED
 from recovery.replay.ground import Ground
 from recovery.replay.session import Session
@@ -17,8 +17,9 @@ from recovery.replay.transactions import batches
 from recovery.replay.whatif.dependence import Dependence
 from recovery.replay.whatif.numbers import Numbers
 from recovery.replay.whatif.reads import Reader, Reading, defines
-from recovery.replay.whatif.record import install, read
+from recovery.replay.whatif.record import install
 from recovery.replay.whatif.relations import Relations, read_relations
+from recovery.replay.whatif.runner import Runner, Untold
 from recovery.replay.whatif.versions import Versions, fields, steps
 from recovery.scratch.catalog import read_schema
 
@@ -66,29 +67,25 @@ class Base:
 
 
 def run_base(
-    ground: Ground, database: str, history: History, base: Replay, dependence: Dependence
-) -> Base:
-    """Replay `history`, whose run is `base`, in a fresh clone. The clone then stands at its end,
-    and everything that is written there is noted."""
+    ground: Ground,
+    database: str,
+    connection: Connection[tuple[object, ...]],
+    history: History,
+    base: Replay,
+    dependence: Dependence,
+) -> tuple[Base, Runner]:
+    """Replay `history`, whose run is `base`, in a fresh clone to which `connection` leads. The
+    clone then stands at its end, and everything that is written there is noted."""
     floor = _floor(history, base)
-    with (
-        closing(Session(ground.cluster, database, ground.schema, ground.identities)) as session,
-        closing(ground.cluster.connect(database)) as watcher,
-    ):
+    with closing(Session(ground.cluster, database, ground.schema, ground.identities)) as session:
         told = [session.run(act) for act in history[: floor + 1]]
-        found = _begin(ground, database, watcher, history, floor, dependence)
+        found = _begin(ground, database, connection, history, floor, dependence)
+        runner = Runner(ground, connection, found.relations, found.numbers)
         for number, act in enumerate(history[floor + 1 :], floor + 1):
-            told.append(session.run(act))
-            found.numbers.note(watcher, number)
-        names = {act.id: number for number, act in enumerate(history)}
-        for mark, written in read(watcher):
-            if names.get(mark, -1) <= floor:
-                found.obstacle = found.obstacle or "rows were written that belong to no act"
-            else:
-                found.versions.note(names[mark], written)
+            found.readings.append(found.read(act))
+            told.append(_act(found, runner, session, connection, number))
     found.versions.close()
-    found.readings = [Reading() for _ in history[: floor + 1]]
-    found.readings += [found.read(act) for act in history[floor + 1 :]]
+    runner.empty()
     found.failed = frozenset(
         number for number, one in enumerate(told) if one.outcome is Outcome.FAILED
     )
@@ -98,27 +95,65 @@ def run_base(
     numbers = found.relations.numbers
     found.blind = frozenset(numbers[name] for name in base.blind if name in numbers)
     found.obstacle = found.obstacle or found.relations.obstacle or _checked(ground, base, found)
-    return found
+    return found, runner
+
+
+def _act(
+    found: Base,
+    runner: Runner,
+    session: Session,
+    connection: Connection[tuple[object, ...]],
+    number: int,
+) -> StepOutcome:
+    """Run a base act, in the way in which what-ifs run it where that can be."""
+    act = found.history[number]
+    numbers = found.numbers
+    if act.statements and not found.readings[number].barrier:
+        connection.execute("BEGIN")
+        runner.begin()
+        try:
+            ran, now = runner.run(act, numbers.at(number - 1))
+        except Untold:
+            connection.execute("ROLLBACK")
+            numbers.look(connection)
+        else:
+            connection.execute("COMMIT")
+            numbers.put(connection, now)
+            numbers.note(number, now)
+            for written in ran.written:
+                found.versions.note(number, written)
+            outcome = Outcome.FAILED if ran.failed else Outcome.DONE
+            return StepOutcome(act.id, outcome, rows=ran.rows)
+    numbers.put(connection, numbers.at(number - 1))
+    runner.empty()
+    told = session.run(act)
+    numbers.note(number, numbers.look(connection))
+    for mark, written in runner.unread():
+        if mark != act.id:
+            found.obstacle = found.obstacle or "rows were written that belong to no act"
+        found.versions.note(number, written)
+    return told
 
 
 def _begin(
     ground: Ground,
     database: str,
-    watcher: Connection[tuple[object, ...]],
+    connection: Connection[tuple[object, ...]],
     history: History,
     floor: int,
     dependence: Dependence,
 ) -> Base:
-    schema = read_schema(watcher)
-    relations = read_relations(watcher, schema, ground.schema)
+    schema = read_schema(connection)
+    relations = read_relations(connection, schema, ground.schema)
     with ground.cluster.keeper(database) as keeper:
-        install(keeper, watcher, relations)
+        install(keeper, connection, relations)
     numbers = Numbers(schema, ground.identities.feeds)
-    numbers.begin(watcher)
+    numbers.begin(connection)
     versions = Versions(relations, len(history))
     reader = Reader(relations, triggers=dependence.triggers)
     known = frozenset(one.number for one in relations.tables if ground.schema.has(one.name))
-    return Base(history, relations, versions, numbers, reader, floor, known)
+    readings = [Reading() for _ in history[: floor + 1]]
+    return Base(history, relations, versions, numbers, reader, floor, known, readings)
 
 
 def _floor(history: History, base: Replay) -> int:

@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import Self
 
 import psycopg
-from psycopg import sql
 
 from recovery.model import Forecast, History, Replay
 from recovery.replay import clock
@@ -18,10 +17,9 @@ from recovery.replay.whatif.course import Course, Tools
 from recovery.replay.whatif.dependence import SOUND, Dependence
 from recovery.replay.whatif.footprint import Footprint
 from recovery.replay.whatif.reach import Judge, Reach
-from recovery.replay.whatif.record import SCHEMA
-from recovery.replay.whatif.runner import Runner, Untold
+from recovery.replay.whatif.runner import Untold
 from recovery.replay.whatif.stand import Stand
-from recovery.replay.whatif.timeline import turns
+from recovery.replay.whatif.timeline import Turn, turns
 from recovery.scratch.cluster import about_the_server, server_trouble
 
 _DATABASE = "replay_whatif"
@@ -56,24 +54,32 @@ class WhatIf:
         self._stack.callback(_in_use.discard, (id(cluster), number))
         name = _DATABASE if number == 1 else f"{_DATABASE}_{number}"
         self._stack.enter_context(clone(self.ground, name))
-        found = run_base(self.ground, name, self.history, self.base, self.dependence)
-        self._found = found
         connection = self._stack.enter_context(closing(cluster.connect(name)))
         connection.prepare_threshold = _NEVER_PREPARED  # but where it is asked for
+        self._connection = connection
+        found, self._runner = run_base(
+            self.ground, name, connection, self.history, self.base, self.dependence
+        )
+        self._found = found
         judging = self._stack.enter_context(closing(cluster.connect(name)))
         judging.prepare_threshold = _NEVER_PREPARED
         path = clock.search_path(judging)
         judging.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (path,))
-        self._connection = connection
         self._stand = Stand(connection, found.relations, found.versions, found.last)
         judge = Judge(judging, found.relations)
         reach = Reach(
             found.relations, found.versions, found.readings, found.failed, self.dependence, judge
         )
-        self._runner = Runner(self.ground, connection, found.relations, found.numbers)
         footprint = Footprint(found.relations, found.versions, self._stand)
         self._tools = Tools(found, self._stand, self._runner, footprint, reach, self.dependence)
-        self._places = {act.id: place for place, act in enumerate(self.history)}
+        self._aligned = {
+            found.relations.numbers[one]
+            for one in aligned_tables(
+                self.ground.facts, self.ground.schema, self.ground.identities.feeds
+            )
+            if one in found.relations.numbers
+        }
+        self._known = {act.id: act for act in self.history}
 
     def __enter__(self) -> Self:
         return self
@@ -126,25 +132,17 @@ class WhatIf:
             self.reran = tuple(course.reran)
             self._back()
         tell(self.ground.facts, name, lines)
-        again = [act.id for act in deviant if self._new(act.id, act)]
+        fresh = [act for _, turn in sorted(apart.items(), key=_number) for act in turn.more]
+        again = [act.id for act in fresh if self._known.get(act.id) != act]
         rows = tuple((one, course.rows[one]) for one in again if one in course.rows)
         return Forecast(name, rows)
 
-    def _new(self, name: str, act: object) -> bool:
-        place = self._places.get(name)
-        return place is None or self.history[place] != act
-
     def _alike(self, course: Course) -> None:
         """Rows whose keys a replay takes from the current state are named by that replay alone."""
-        aligned = {
-            self._found.relations.numbers[one]
-            for one in aligned_tables(
-                self.ground.facts, self.ground.schema, self.ground.identities.feeds
-            )
-            if one in self._found.relations.numbers
-        }
+        if not self._aligned:
+            return
         for (table, _), written in course.touched():
-            if table in aligned and (written.old is None or written.new is None):
+            if table in self._aligned and (written.old is None or written.new is None):
                 raise Untold("keys of its rows are matched with the current state")
 
     def _back(self) -> None:
@@ -154,11 +152,13 @@ class WhatIf:
             if self._stand.moved > _DEAD_MAX:
                 self._stand.moved = 0
                 self._connection.execute("VACUUM")
-                log = sql.SQL("TRUNCATE {}.log").format(sql.Identifier(SCHEMA))
-                self._connection.execute(log)
-                self._runner.emptied()
+                self._runner.empty()
         self._stand.back()
         self._found.numbers.back()
+
+
+def _number(turn: tuple[int, Turn]) -> int:
+    return turn[0]
 
 
 _in_use: set[tuple[int, int]] = set()  # working databases, by server

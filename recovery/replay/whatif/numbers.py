@@ -35,13 +35,17 @@ class Numbers:
         self._first = positions(connection, self.feeds)
         self.physical = dict(self._first)
 
-    def note(self, connection: Connection[tuple[object, ...]], act: int) -> None:
-        """The act is over. Acts come in order."""
-        for label, stands in positions(connection, self.feeds).items():
-            if stands != self.physical[label]:
+    def note(self, act: int, now: Mapping[str, int]) -> None:
+        """The act is over, and sequences stand so. Acts come in order."""
+        for label, stands in now.items():
+            if stands != self.in_base(label, act):
                 self._acts[label].append(act)
                 self._stood[label].append(stands)
-        self.physical |= {one: stood[-1] for one, stood in self._stood.items() if stood}
+
+    def look(self, connection: Connection[tuple[object, ...]]) -> dict[str, int]:
+        """Where they stand in the working database."""
+        self.physical = positions(connection, self.feeds)
+        return dict(self.physical)
 
     def in_base(self, label: str, act: int) -> int:
         place = bisect_right(self._acts[label], act)

@@ -5,7 +5,6 @@ Triggers see what cascades, other triggers and ON CONFLICT write, and, unlike de
 written in a transaction that will be taken back.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from psycopg import Connection, sql
@@ -28,30 +27,41 @@ _SET = " ".join(
     )
     if name in dict(PINNED_SETTINGS)
 )
+# No sequence counts the rows: an act could ask which number was issued last.
+_NEXT = "coalesce(nullif(pg_catalog.current_setting('dbmend.n', true), ''), '0')::bigint + 1"
+
 # By its name it comes before the triggers that act on what they see.
 _NOTE = f"""
 CREATE SCHEMA {SCHEMA};
 GRANT USAGE ON SCHEMA {SCHEMA} TO PUBLIC;
-CREATE UNLOGGED TABLE {SCHEMA}.log (mark text, "table" int, old text, new text)
+CREATE UNLOGGED TABLE {SCHEMA}.log (n bigint, mark text, "table" int, old text, new text)
   WITH (autovacuum_enabled = off);
+CREATE INDEX ON {SCHEMA}.log (n);
 GRANT INSERT ON {SCHEMA}.log TO PUBLIC;
 CREATE FUNCTION {SCHEMA}.note() RETURNS trigger LANGUAGE plpgsql {_SET} AS $body$
-DECLARE mark text := pg_catalog.current_setting('dbmend.mark', true);
+DECLARE
+  mark text := pg_catalog.current_setting('dbmend.mark', true);
+  n bigint := {_NEXT};
 BEGIN
+  PERFORM pg_catalog.set_config('dbmend.n', n::text, false);
   IF TG_OP = 'INSERT' THEN
-    INSERT INTO {SCHEMA}.log VALUES (mark, TG_ARGV[0]::int, NULL, NEW::text);
+    INSERT INTO {SCHEMA}.log VALUES (n, mark, TG_ARGV[0]::int, NULL, NEW::text);
   ELSIF TG_OP = 'UPDATE' THEN
-    INSERT INTO {SCHEMA}.log VALUES (mark, TG_ARGV[0]::int, OLD::text, NEW::text);
+    INSERT INTO {SCHEMA}.log VALUES (n, mark, TG_ARGV[0]::int, OLD::text, NEW::text);
   ELSE
-    INSERT INTO {SCHEMA}.log VALUES (mark, TG_ARGV[0]::int, OLD::text, NULL);
+    INSERT INTO {SCHEMA}.log VALUES (n, mark, TG_ARGV[0]::int, OLD::text, NULL);
   END IF;
   RETURN NULL;
 END $body$;
 CREATE FUNCTION {SCHEMA}.emptied() RETURNS trigger LANGUAGE plpgsql {_SET} AS $body$
+DECLARE n bigint := {_NEXT}; rows bigint;
 BEGIN
   EXECUTE pg_catalog.format('INSERT INTO {SCHEMA}.log'
-    ' SELECT $1, $2::int, t::text, NULL FROM ONLY %I.%I AS t', TG_TABLE_SCHEMA, TG_TABLE_NAME)
-    USING pg_catalog.current_setting('dbmend.mark', true), TG_ARGV[0];
+    ' SELECT $1 + row_number() OVER (), $2, $3::int, t::text, NULL FROM ONLY %I.%I AS t',
+    TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    USING n, pg_catalog.current_setting('dbmend.mark', true), TG_ARGV[0];
+  GET DIAGNOSTICS rows = ROW_COUNT;
+  PERFORM pg_catalog.set_config('dbmend.n', (n + rows)::text, false);
   RETURN NULL;
 END $body$;
 """
@@ -105,19 +115,3 @@ def install(
                     sql.Literal(str(number)),
                 )
             )
-
-
-def read(connection: Connection[tuple[object, ...]]) -> Iterator[tuple[str, Written]]:
-    """All that was noted, in order, with the act that wrote it; the log is empty afterwards."""
-    with connection.transaction(), connection.cursor(name="dbmend_log") as cursor:
-        cursor.execute(f'SELECT mark, "table", old, new FROM {SCHEMA}.log ORDER BY ctid'.encode())
-        for mark, table, old, new in cursor:
-            yield (
-                str(mark or ""),
-                Written(
-                    int(str(table)),
-                    None if old is None else str(old),
-                    None if new is None else str(new),
-                ),
-            )
-    connection.execute(f"TRUNCATE {SCHEMA}.log".encode())

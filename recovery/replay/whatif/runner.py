@@ -4,6 +4,7 @@ chance, same ids. What it wrote is told by the log; a failure leaves nothing of 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import LiteralString
 
 import psycopg
 from psycopg import Connection, sql
@@ -57,8 +58,9 @@ class Runner:
         self._connection = connection
         self._numbers = numbers
         self._path = clock.search_path(connection)
-        self._seen = "(0,0)"  # the end of the log, as far as it was read
-        self._open = False
+        self._seen = 0  # the end of the log, as far as it was read
+        self._open = False  # a savepoint of an act is there
+        self._begun = False  # that of the act being run
         self._constraints = [sql.SQL("SET CONSTRAINTS ALL IMMEDIATE").format()]
         if relations.deferred:
             names = sql.SQL(", ").join(sql.SQL(one) for one in relations.deferred)
@@ -68,9 +70,22 @@ class Runner:
         """A transaction begins."""
         self._open = False
 
-    def emptied(self) -> None:
-        """The log begins anew."""
-        self._seen = "(0,0)"
+    def empty(self) -> None:
+        """All that was noted was read."""
+        log = sql.SQL("TRUNCATE {}.log").format(sql.Identifier(SCHEMA))
+        self._connection.execute(log)
+        self._seen = 0
+
+    def unread(self) -> list[tuple[str, Written]]:
+        """All that is in the log, with the act that it belongs to; it is empty afterwards."""
+        query = sql.SQL('SELECT "table", old, new, mark FROM {}.log ORDER BY n').format(
+            sql.Identifier(SCHEMA)
+        )
+        found = []
+        for table, old, new, mark in self._connection.execute(query).fetchall():
+            found.append((str(mark or ""), Written(int(str(table)), _text(old), _text(new))))
+        self.empty()
+        return found
 
     def again(self) -> None:
         """Take back what the last act did."""
@@ -79,15 +94,13 @@ class Runner:
     def run(self, act: Act, start: Mapping[str, int]) -> tuple[Ran, dict[str, int]]:
         """Run the act where sequences stand at `start`; also where they stand afterwards. Raises
         Untold; EngineError when the server is in trouble."""
-        if self._open:
-            self._connection.execute("RELEASE SAVEPOINT dbmend_act")
-        self._connection.execute("SAVEPOINT dbmend_act")
-        self._open = True
         ran = Ran()
         stand = dict(start)
-        for number, batch in enumerate(batches(act)):
-            if not batch.wrapped or not batch.kept:
-                raise Untold(f"{act.id} makes its own transactions")
+        parts = batches(act)
+        if not all(one.wrapped and one.kept for one in parts):
+            raise Untold(f"{act.id} makes its own transactions")
+        self._begun = False
+        for number, batch in enumerate(parts):
             told = self._batch(act, number, batch, stand)
             if told is None:
                 ran.failed = True
@@ -154,10 +167,17 @@ class Runner:
 
     def _attempt(self, act: Act, name: str, batch: Batch) -> _Told:
         before = sql.SQL(
-            "SAVEPOINT dbmend_batch; RESET ROLE; RESET SESSION AUTHORIZATION; RESET ALL;"
-            " SELECT {}, pg_catalog.setseed({}), pg_catalog.set_config('dbmend.mark', {}, false)"
-        ).format(clock.moment(act.at, self._path), clock.chance(name, SEED), sql.Literal(act.id))
-        log = sql.SQL('SELECT "table", old, new, ctid::text FROM {}.log WHERE ctid > {}::tid')
+            "{} SAVEPOINT dbmend_batch; RESET ROLE; RESET SESSION AUTHORIZATION; RESET ALL;"
+            " SELECT {}, pg_catalog.setseed({}), pg_catalog.set_config('dbmend.mark', {}, false),"
+            " pg_catalog.set_config('dbmend.n', {}, false)"
+        ).format(
+            sql.SQL(self._savepoint()),
+            clock.moment(act.at, self._path),
+            clock.chance(name, SEED),
+            sql.Literal(act.id),
+            sql.Literal(str(self._seen)),
+        )
+        log = sql.SQL('SELECT "table", old, new, n FROM {}.log WHERE n > {} ORDER BY n')
         after = [
             *self._constraints,
             sql.SQL("RELEASE SAVEPOINT dbmend_batch"),
@@ -173,6 +193,14 @@ class Runner:
             cursor.execute(b"\n;".join(texts), prepare=False)
             return self._told(cursor)
 
+    def _savepoint(self) -> LiteralString:
+        """What makes it possible to take the act back; the act before stays as it is."""
+        begun, release = self._begun, self._open
+        self._begun = self._open = True
+        if begun:
+            return ""
+        return f"{'RELEASE SAVEPOINT dbmend_act; ' if release else ''}SAVEPOINT dbmend_act;"
+
     def _told(self, cursor: psycopg.Cursor[tuple[object, ...]]) -> _Told:
         reported: list[int] = []
         kept: list[Sequence[tuple[object, ...]]] = []
@@ -187,7 +215,7 @@ class Runner:
         written: list[Written] = []
         for table, old, new, place in log:
             written.append(Written(int(str(table)), _text(old), _text(new)))
-            self._seen = str(place)
+            self._seen = int(str(place))
         now = {str(label): int(str(stands)) for label, stands in stood}
         return _Told(sum(reported), written, now)
 
