@@ -29,7 +29,7 @@ def test_it_wins_and_what_was_made_of_it_is_collateral(scratch, tmp_path):
         assert case.targets("public.product", "price") == prices("proven")
         assert {one.label for one in case.damage("public.product")} == {"lost-work"}
         assert case.damage("public.line") == [
-            Damaged('{"id":"1"}', "price", "collateral", "proven", None, "32.9923", "29.9250")
+            Damaged('{"id":"1"}', "price", "collateral", "proven", None, "32.9924", "29.9250")
         ]
 
 

@@ -24,6 +24,7 @@ from postgast import pg_query_pb2 as ast
 from recovery.deviation import Insert
 from recovery.localize.cells import TOLERANCE_SECONDS
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
+from recovery.localize.naming import named
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.statement import injective_columns
@@ -31,7 +32,6 @@ from recovery.messages import message
 from recovery.model import Act, FaultClass
 
 _TIMES_MAX = 10
-_PLACES_MAX = 3  # places in the history that are tried where no time says when
 _SUSPECTED = 6.0  # bits
 _ALIKE = 12.0  # bits: rows that are the same in all that the step gave them
 _TYPED_ROWS_MIN = 3
@@ -136,13 +136,6 @@ late AS (
            - epoch(try_cast(left(told, 26) AS TIMESTAMP)) AS late
     FROM shown)
 SELECT median(late) FILTER (came), median(late) FILTER (NOT came) FROM late
-"""
-
-# Later acts that wrote in rows that the act wrote: between them the place makes a difference.
-_CROSSED = """
-WITH mine AS (SELECT DISTINCT "table", key FROM effect WHERE run = $run AND step = $step)
-SELECT DISTINCT e.step FROM effect e JOIN mine USING ("table", key)
-WHERE e.run = $run AND e.step <> $step
 """
 
 # How far the clock columns of added rows are from what the two runs predict: rows of the first
@@ -293,11 +286,15 @@ def _place_at(scene: Scene, act: Act, first: float, again: float) -> str:
 
 
 def _places(scene: Scene, act: Act) -> Sequence[str]:
-    """Directly behind the act, and behind later acts that wrote in the same rows."""
-    rows = scene.facts.execute(_CROSSED, {"run": scene.base.run, "step": act.id}).fetchall()
-    crossed = {str(step) for (step,) in rows}
-    later = [one.id for one in scene.history[scene.place(act.id) :] if one.id in crossed]
-    return (act.id, *reversed(later[-_PLACES_MAX + 1 :]))
+    """Directly behind the act; behind the last act that had to do with the same tables and saw
+    them as they were after one run; and behind the last that had to do with them at all."""
+    wrote = {target.table for target in scene.aims(act)}
+    later = scene.history[scene.place(act.id) :]
+    crossed = [one.id for one in later if wrote & named(one, scene.schema)]
+    rows = scene.facts.execute("SELECT DISTINCT act FROM residue").fetchall()
+    moved = {str(name) for (name,) in rows}
+    undisturbed = [name for name in crossed if name not in moved]
+    return tuple(dict.fromkeys((act.id, *undisturbed[-1:], *crossed[-1:])))
 
 
 def _all_reported(scene: Scene, candidate: Candidate, witness: Witness) -> bool:

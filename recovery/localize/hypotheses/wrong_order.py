@@ -14,12 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import postgast
-from postgast import pg_query_pb2 as ast
-
-from diffing.model import qualified
 from recovery.deviation import Deviation, Move
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
+from recovery.localize.naming import named
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.statement import injective_columns
@@ -126,18 +123,7 @@ def _meet(one: Step, other: Step) -> bool:
 def _concern(scene: Scene, first: Act, second: Act) -> bool:
     """Does one of them write a table that the other names?"""
     written = [{target.table for target in scene.aims(act)} for act in (first, second)]
-    named = [_named(scene, act) for act in (first, second)]
-    return bool(written[0] & named[1] or written[1] & named[0])
-
-
-def _named(scene: Scene, act: Act) -> set[str]:
-    found = set()
-    for text in act.statements:
-        for node in postgast.find_nodes(postgast.parse(text), ast.RangeVar):
-            if node.schemaname:
-                found.add(qualified(node.schemaname, node.relname))
-            found |= {one.name for one in scene.schema.tables if one.relation == node.relname}
-    return found
+    return bool(written[0] & named(second, scene.schema) or written[1] & named(first, scene.schema))
 
 
 def _candidates(
