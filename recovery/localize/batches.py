@@ -39,6 +39,19 @@ def vouched(scene: Scene, changes: Sequence[Change]) -> bool:
     return row[0] > 0 or complete or (step is not None and step.suspect)
 
 
+def overlap(scene: Scene, one: Change, other: Change, *, same_column: bool = False) -> float:
+    """The share of the rows hit by `one` that `other` hit too; with `same_column`, that it would
+    have changed at all."""
+    row = scene.facts.execute(
+        """SELECT count(*), count(o.key) FROM spoilt s
+        LEFT JOIN spoilt o ON o.variant = $other AND o.key = s.key AND (o.fate = 'hit' OR $same)
+        WHERE s.variant = $one AND s.fate = 'hit'""",
+        {"one": one.name, "other": other.name, "same": same_column},
+    ).fetchone()
+    assert row is not None
+    return int(row[1]) / int(row[0]) if row[0] else 0.0
+
+
 def told_in_words(scene: Scene, tables: Sequence[Table]) -> Step | None:
     """The one step without anything to replay that is suspected, or else names such a table."""
     prose = [step for step in scene.log.steps if step.action is None and step.id not in scene.taken]
@@ -90,18 +103,23 @@ def candidates(
                 "update",
                 table,
                 frozenset(
-                    one.change.column.name for one in batches if one.change.table.name == table
+                    column.name
+                    for one in batches
+                    if one.change.table.name == table
+                    for column, _ in one.change.sets
                 ),
             )
             for table in tables
         ),
         injective,
     )
+    early = replace(candidate, happened=(_insert(scene, floor, act, batches),))
+    if floor < late and _copied(scene, floor, batches):
+        yield early
+        return
     yield candidate
     if floor < late and _later_damage(scene, floor, batches):
-        yield replace(
-            candidate, happened=(_insert(scene, floor, act, batches),), bits=candidate.bits + 2
-        )
+        yield replace(early, bits=candidate.bits + 2)
 
 
 def parameters(batches: Sequence[Batch]) -> tuple[tuple[str, str], ...]:
@@ -158,6 +176,23 @@ def _later_damage(scene: Scene, floor: int, batches: Sequence[Batch]) -> bool:
              ON s."table" = r."table" AND s.key = r.key AND s."column" = r."column"
         WHERE r.place > ?""",
         [[one.change.name for one in batches], floor],
+    ).fetchone()
+    assert row is not None
+    return int(row[0]) > 0
+
+
+def _copied(scene: Scene, floor: int, batches: Sequence[Batch]) -> bool:
+    """Did an act after that place write a value as it was afterwards, in the place of one as it
+    was before?"""
+    row = scene.facts.execute(
+        """SELECT count(*) FROM residue r
+        JOIN spoilt s ON s.value = r.current AND s.fate = 'hit'
+        JOIN residue o ON o."table" = s."table" AND o.key = s.key AND o."column" = s."column"
+         AND o.predicted = r.predicted
+        ANTI JOIN (FROM spoilt WHERE list_contains($names::VARCHAR[], variant)) x
+             ON x."table" = r."table" AND x.key = r.key AND x."column" = r."column"
+        WHERE r.place > $floor AND list_contains($names::VARCHAR[], s.variant)""",
+        {"names": [one.change.name for one in batches], "floor": floor},
     ).fetchone()
     assert row is not None
     return int(row[0]) > 0

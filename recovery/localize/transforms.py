@@ -107,10 +107,16 @@ class Change:
     how: str
     expression: sql.Composable
     unsteady: frozenset[str] = frozenset()
+    also: tuple[tuple[Column, sql.Composable], ...] = ()  # other columns, set at the same time
+    seen_by: str = ""  # the look that shows the rows, when it is not one of `look`
 
     @property
     def name(self) -> str:
-        return f"{END}/{self.table.name}/{self.column.name}/{self.how}"
+        return self.seen_by or f"{END}/{self.table.name}/{self.column.name}/{self.how}"
+
+    @property
+    def sets(self) -> tuple[tuple[Column, sql.Composable], ...]:
+        return ((self.column, self.expression), *self.also)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +137,12 @@ class Batch:
     def statement(self, where: sql.Composable) -> str:
         change = self.change
         return (
-            sql.SQL("UPDATE {table} SET {column} = {value} WHERE {where}")
+            sql.SQL("UPDATE {table} SET {values} WHERE {where}")
             .format(
                 table=rows_of(change.table),
-                column=sql.Identifier(change.column.name),
-                value=change.expression,
+                values=sql.SQL(", ").join(
+                    sql.SQL("{} = {}").format(cell(column), value) for column, value in change.sets
+                ),
                 where=where,
             )
             .as_string(None)
@@ -181,10 +188,16 @@ def look(change: Change) -> Variant:
     shown = [text_of(cell(one)) for one in table.key_columns]
     shown += [text_of(change.expression), *(text_of(cell(one)) for one in beside)]
     text = sql.SQL("SELECT {} FROM {} WHERE {}").format(
-        sql.SQL(", ").join(shown), rows_of(table), _differs(change)
+        sql.SQL(", ").join(shown), rows_of(table), differs(change)
     )
     columns = (column.name, *(one.name for one in beside))
     return Variant(change.name, END, 0, text.as_string(None), table.name, columns)
+
+
+def begin(scene: Scene, variant: str) -> None:
+    """No cell is sorted yet for this look."""
+    scene.facts.execute(_SPOILT)
+    scene.facts.execute("DELETE FROM spoilt WHERE variant = ?", [variant])
 
 
 def batch(
@@ -193,8 +206,7 @@ def batch(
     """The batch of a change that was looked at; None when too few cells fit. An edited cell whose
     value is not `possible` as the outcome of the change was written afterwards: it is kept."""
     facts, name = scene.facts, change.name
-    facts.execute(_SPOILT)
-    facts.execute("DELETE FROM spoilt WHERE variant = ?", [name])
+    begin(scene, name)
     places = {"table": change.table.name, "column": change.column.name}
     facts.execute(_SORT, places | {"variant": name})
     row = facts.execute(_COUNTS, [name]).fetchone()
@@ -202,30 +214,25 @@ def batch(
     hits, kept, edited, values = (int(number) for number in row)
     if hits < ROWS_MIN or edited > hits or edited > _EDITED_MAX:
         return None
-    found = Batch(
-        change, hits, kept, edited, values, "all", _differs(change), _differs(change), 0.0, True
+    found = described(scene, change, hits, kept, edited, values)
+    return without_later(scene, found, possible) if edited else found
+
+
+def described(
+    scene: Scene, change: Change, hits: int, kept: int, edited: int = 0, values: int = 0
+) -> Batch:
+    """The batch of a change whose cells are sorted (relation `spoilt`), in as few words as there
+    are."""
+    every = differs(change)
+    found = Batch(change, hits, kept, edited, values, "all", every, every, 0.0, True)
+    if not kept:
+        return found
+    return (
+        _by_key(scene, found)
+        or _by_column(scene, found)
+        or _by_time(scene, found)
+        or _listed(scene, found)
     )
-    if kept:
-        found = (
-            _by_key(scene, found)
-            or _by_column(scene, found)
-            or _by_time(scene, found)
-            or _listed(scene, found)
-        )
-    return _without_later(scene, found, possible) if edited else found
-
-
-def overlap(scene: Scene, one: Change, other: Change, *, same_column: bool = False) -> float:
-    """The share of the rows hit by `one` that `other` hit too; with `same_column`, that it would
-    have changed at all."""
-    row = scene.facts.execute(
-        """SELECT count(*), count(o.key) FROM spoilt s
-        LEFT JOIN spoilt o ON o.variant = $other AND o.key = s.key AND (o.fate = 'hit' OR $same)
-        WHERE s.variant = $one AND s.fate = 'hit'""",
-        {"one": one.name, "other": other.name, "same": same_column},
-    ).fetchone()
-    assert row is not None
-    return int(row[1]) / int(row[0]) if row[0] else 0.0
 
 
 def where_keys(table: Table, keys: Sequence[str]) -> sql.Composable:
@@ -244,10 +251,13 @@ def where_keys(table: Table, keys: Sequence[str]) -> sql.Composable:
     return sql.SQL("({}) IN ({})").format(names, sql.SQL(", ").join(rows))
 
 
-def _differs(change: Change) -> sql.Composable:
-    return sql.SQL("({})::text IS DISTINCT FROM {}::text").format(
-        change.expression, cell(change.column)
-    )
+def differs(change: Change) -> sql.Composable:
+    """Rows that the change makes different."""
+    each = [
+        sql.SQL("({})::text IS DISTINCT FROM {}::text").format(value, cell(column))
+        for column, value in change.sets
+    ]
+    return each[0] if len(each) == 1 else sql.SQL("({})").format(sql.SQL(" OR ").join(each))
 
 
 def unsteady(scene: Scene, table: Table) -> frozenset[str]:
@@ -295,13 +305,14 @@ def _by_column(scene: Scene, found: Batch) -> Batch | None:
     table = found.change.table
     times = [one.name for one in _beside(found.change) if is_time(one)]
     names = {"variant": found.change.name, "times": times, "most": _VALUES_MAX}
-    row = scene.facts.execute(_BESIDE, names).fetchone()
+    rows = scene.facts.execute(_BESIDE, names).fetchall()
+    row = next((one for one in rows if one[0] not in found.change.unsteady), None)
     if row is None:
         return None
     column = table.column(str(row[0]))
     if len(row[1]) > _VALUES_MAX:
-        rows = f"{column.name} {row[2]}..{row[3]}"
-        return _where(found, rows, _between(column, str(row[2]), str(row[3])), 10.0)
+        told = f"{column.name} {row[2]}..{row[3]}"
+        return _where(found, told, _between(column, str(row[2]), str(row[3])), 10.0)
     values = sql.SQL(", ").join(
         sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(column.type)) for value in row[1]
     )
@@ -312,7 +323,7 @@ def _by_column(scene: Scene, found: Batch) -> Batch | None:
 def _by_time(scene: Scene, found: Batch) -> Batch | None:
     """Moments from one to another, as they are now."""
     change = found.change
-    if not is_time(change.column):
+    if not is_time(change.column) or change.also:
         return None
     row = scene.facts.execute(_TIMES, {"variant": change.name}).fetchone()
     if row is None:
@@ -330,20 +341,22 @@ def _by_time(scene: Scene, found: Batch) -> Batch | None:
 
 def _listed(scene: Scene, found: Batch) -> Batch:
     rows = scene.facts.execute(
-        "SELECT key FROM spoilt WHERE variant = ? AND fate <> 'kept' ORDER BY length(key), key",
+        "SELECT DISTINCT key FROM spoilt WHERE variant = ? AND fate <> 'kept'"
+        " ORDER BY length(key), key",
         [found.change.name],
     ).fetchall()
     keys = [str(key) for (key,) in rows]
     where = where_keys(found.change.table, keys)
     shown = where if len(keys) <= _SHOWN_MAX else _so_many("true /* {} rows */", keys)
     listed = _where(found, "listed", where, 8.0, described=False)
-    return replace(listed, shown=sql.SQL("{} AND {}").format(_differs(found.change), shown))
+    return replace(listed, shown=sql.SQL("{} AND {}").format(differs(found.change), shown))
 
 
-def _without_later(scene: Scene, found: Batch, possible: Callable[[str | None], bool]) -> Batch:
+def without_later(scene: Scene, found: Batch, possible: Callable[[str | None], bool]) -> Batch:
     """Cells that can only have been written afterwards are none of the batch."""
     rows = scene.facts.execute(
-        "SELECT key, current FROM spoilt WHERE variant = ? AND fate = 'edited' ORDER BY key",
+        "SELECT DISTINCT ON (key) key, current FROM spoilt WHERE variant = ? AND fate = 'edited'"
+        " ORDER BY key",
         [found.change.name],
     ).fetchall()
     later = [str(key) for key, current in rows if not possible(current)]
@@ -362,7 +375,7 @@ def _without_later(scene: Scene, found: Batch, possible: Callable[[str | None], 
 def _where(
     found: Batch, rows: str, where: sql.Composable, bits: float, *, described: bool = True
 ) -> Batch:
-    both = sql.SQL("{} AND {}").format(_differs(found.change), where)
+    both = sql.SQL("{} AND {}").format(differs(found.change), where)
     return replace(
         found, rows=rows, where=both, shown=both, bits=min(bits, 10.0), described=described
     )

@@ -16,7 +16,7 @@ from functools import partial
 from psycopg import sql
 
 from diffing.model import Column, Table
-from recovery.localize.batches import candidates, parameters, vouched
+from recovery.localize.batches import candidates, overlap, parameters, vouched
 from recovery.localize.hypothesis import Candidate, Hypothesis
 from recovery.localize.looks import END
 from recovery.localize.mangles import Mangle, cut, fitting, kind_of
@@ -30,7 +30,6 @@ from recovery.localize.transforms import (
     batch,
     cell,
     look,
-    overlap,
     rows_of,
     suspects,
     text_of,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from diffing.model import Column, Table
-from recovery.localize.batches import candidates, parameters, vouched
+from recovery.localize.batches import candidates, overlap, parameters, vouched
 from recovery.localize.hypothesis import Candidate, Hypothesis
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
@@ -28,7 +28,6 @@ from recovery.localize.transforms import (
     cell,
     is_time,
     look,
-    overlap,
     typed,
     unsteady,
 )
