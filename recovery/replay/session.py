@@ -37,7 +37,7 @@ from recovery.replay.transactions import (
     keeps_rows,
     opens,
 )
-from recovery.replay.trial import Account, IdsFound, Refused, Trial, Unheard
+from recovery.replay.trial import Account, IdsFound, Refused, Trial, Unheard, Unsupplied
 from recovery.replay.variants import in_utc
 from recovery.replay.watch import Watch
 from recovery.replay.whole import WholeTables
@@ -85,8 +85,7 @@ class Session:
         self._now = clock.NEVER
         self._supplies: tuple[Supply, ...] = ()
         self._folder = folder
-        self._cluster = cluster
-        self._database = database
+        self._cluster, self._database = cluster, database
         self._feeds = identities.feeds
         self._rewritten: set[str] = set()
         self._open()
@@ -151,7 +150,8 @@ class Session:
             for number, batch in enumerate(batches(act)):
                 self._batch(act, number, batch, account)
         except Refused as refused:
-            return account.told(act, Outcome.FAILED, str(refused))
+            own = isinstance(refused, Unsupplied)
+            return account.told(act, Outcome.NOT_REPLAYED if own else Outcome.FAILED, str(refused))
         return account.told(act, Outcome.DONE)
 
     def _mark(self, step: str) -> None:

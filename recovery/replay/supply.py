@@ -9,7 +9,7 @@ from psycopg import Connection, sql
 
 from diffing.model import parts
 from recovery.model import EngineError, Exit, Supply
-from recovery.replay.trial import Refused
+from recovery.replay.trial import Unsupplied
 from recovery.scratch.cluster import Cluster
 
 _BLOCK = 1 << 16
@@ -22,11 +22,11 @@ def copied(
     statement: str,
     supplies: Sequence[Supply],
 ) -> int:
-    """Run the COPY; rows that it wrote. Raises Refused when there is nothing for it to read, and
+    """Run the COPY; rows that it wrote. Raises Unsupplied when there is nothing for it to read, and
     psycopg.Error as the server does."""
     supply = _meant(statement, supplies)
     if supply is None:
-        raise Refused("its data is not in the log: COPY FROM STDIN")
+        raise Unsupplied("its data is not in the log: COPY FROM STDIN")
     with connection.cursor() as cursor:
         with cursor.copy(statement.encode()) as target:
             for block in _blocks(supply, cluster):

@@ -29,6 +29,10 @@ class Refused(Exception):
     """The server refused a statement, for the reason that is the message."""
 
 
+class Unsupplied(Refused):
+    """A statement reads data that nobody handed over: it may well have worked for the customer."""
+
+
 @dataclass(slots=True)
 class Account:
     """What a step did so far. `reasons` say why what it did is not told whole."""
