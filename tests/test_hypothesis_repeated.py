@@ -98,6 +98,15 @@ def test_an_order_sent_twice(scratch, tmp_path):
         ]
 
 
+def test_the_moment_makes_no_difference(scratch, tmp_path):
+    """Behind step 2 it would have been the same: that is no explanation of its own."""
+    other = "UPDATE item SET article = 'sofa' WHERE id = 1"
+    steps = [step("1", ORDER), step("2", other)]
+    happened = f"{ORDER}; {ORDER}; {other}"
+    with located(scratch, tmp_path, SHOP, happened, steps, complete=True) as case:
+        assert (case.faults, case.alternatives) == ([("1", "repeated")], [])
+
+
 def test_the_same_order_a_day_later(scratch, tmp_path):
     happened = f"{ORDER}; {LATER}"
     with located(scratch, tmp_path, SHOP, happened, [step("1", ORDER)]) as case:

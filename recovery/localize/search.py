@@ -212,6 +212,7 @@ def _best(search: Search, scene: Scene, found: int) -> Found | None:
                 for one in tried[place + 1 :]
                 if trial.score.fit - one.score.fit <= CREDIBLE
                 and _explains_the_same(search.facts, trial, one)
+                and not _is_the_same(search.facts, trial, one)
             ]
             return Found(trial, tuple(rivals))
     return None
@@ -309,6 +310,20 @@ def _accused(search: Search, scene: Scene, found: Sequence[Found]) -> Found | No
     best, *others = charges
     rivals = [one for one in others if best.score.fit - one.score.fit <= CREDIBLE]
     return Found(best, tuple(rivals[:RIVALS_MAX]), accused=True)
+
+
+def _is_the_same(facts: duckdb.DuckDBPyConnection, one: Trial, other: Trial) -> bool:
+    """Does the other say nothing else but, say, another moment that makes no difference?"""
+    a, b = one.candidate, other.candidate
+    if (a.fault_class, a.step, a.statement) != (b.fault_class, b.step, b.statement):
+        return False
+    told = 'SELECT "table", key, "column", value FROM forecast WHERE name ='
+    row = facts.execute(
+        f"SELECT count(*) FROM (({told} $one EXCEPT {told} $other)"
+        f" UNION ALL ({told} $other EXCEPT {told} $one))",
+        {"one": one.name, "other": other.name},
+    ).fetchone()
+    return row == (0,)
 
 
 def _explains_the_same(facts: duckdb.DuckDBPyConnection, one: Trial, other: Trial) -> bool:
