@@ -23,7 +23,7 @@ from recovery.demo.twin import Connection, Row, State, TableShape, prepare
 PRODUCT = (sys.executable, "-m", "cli.main")
 _ROOT = Path(__file__).resolve().parent.parent
 _TIMEOUT_SECONDS = {"XXS": 600, "XS": 900, "S": 3600, "M": 14400}
-_REFUSED = 4
+_COULD_NOT_TELL, _REFUSED = 3, 4
 _SHOWN = 8  # cells of a gate that does not hold
 
 
@@ -272,7 +272,8 @@ def _run_product(case: Case, work: Path, product: Sequence[str]) -> Answer:
     given = ("--backup", case.folder / "backup.sql", "--current", case.folder / "current.sql")
     steps = ("--steps", case.folder / "steps.yaml", "--case", folder)
     code, said, most = _call(product, seconds, "assess", *given, *steps)
-    if code not in (0, 1):
+    inconclusive = code == _COULD_NOT_TELL and assessment.exists()
+    if code not in (0, 1) and not inconclusive:
         return Answer(f"assess: exit {code}: {said}", None, assessment, damage, most)
     calls: tuple[tuple[object, ...], ...] = (
         ("agree", folder, "--by", "customer"),
@@ -284,6 +285,8 @@ def _run_product(case: Case, work: Path, product: Sequence[str]) -> Answer:
         most = max(most, memory)
         if code == _REFUSED and arguments[0] == "decide" and "no group" in said:
             return Answer("", None, assessment, damage, most)  # nothing is safe
+        if inconclusive and code in (_COULD_NOT_TELL, _REFUSED):
+            return Answer("", None, assessment, damage, most)
         if code not in (0, 1):
             trouble = f"{arguments[0]}: exit {code}: {said}"
             return Answer(trouble, None, assessment, damage, most)

@@ -300,17 +300,21 @@ def _same(acts: Sequence[Act], others: Sequence[Act], world: World) -> bool:
 
 def _lived(
     server: Server, name: str, acts: Sequence[Act], start: State, *, checked: bool,
-    look_at: frozenset[str] = frozenset(),
+    look_at: frozenset[str] = frozenset(), watched: bool = True,
 ) -> World:  # fmt: skip
     database = f"{_PREFIX}_{name}"
     server.drop(database)
     server.clone(f"{_PREFIX}_backup", database)
     with server.connect(database) as connection:
-        return live(connection, acts, start, may_fail=True, look_at=look_at, checked=checked)
+        return live(
+            connection, acts, start, may_fail=True, look_at=look_at, checked=checked,
+            watched=watched,
+        )  # fmt: skip
 
 
 def _tried(server: Server, acts: Sequence[Act], start: State) -> World:
-    world = _lived(server, "tried", acts, start, checked=False)
+    """A life of which only the end counts."""
+    world = _lived(server, "tried", acts, start, checked=False, watched=False)
     server.drop(f"{_PREFIX}_tried")
     return world
 

@@ -41,8 +41,7 @@ INSERT INTO projects (tenant_id, owner_id, title, budget, settings)
     SELECT tenant_id, id, 'Projekt ' || id, (id * 977 + {seed}) % 50000,
     jsonb_build_object('color', id % 7, 'public', id % 2 = 0) FROM users WHERE id % 2 = 0;
 INSERT INTO tasks (project_id, title, estimate, priority, tags, touched_at)
-    SELECT (SELECT id FROM projects ORDER BY id OFFSET (g * 13 + {seed})
-    % (SELECT count(*) FROM projects) LIMIT 1), 'Задача ' || g,
+    SELECT 1 + (g * 13 + {seed}) % {tenants * 5 // 2}, 'Задача ' || g,
     ((g * 3571 + {seed}) % 8000 + 25) / 100.0, 1 + (g * 7) % 9, jsonb_build_array('t' || g % 5),
     timestamptz '2026-01-05 00:00:00+00' + g * interval '7 minutes'
     FROM generate_series(1, {tasks}) g;
