@@ -20,6 +20,7 @@ from diffing.engine import Options, compare
 from diffing.model import Ledger, Schema
 from recovery.case.facts import open_facts
 from recovery.doubts import rows_only_in_current
+from recovery.earlier import Other, compare_others
 from recovery.localize.locate import BASE, MOVED, Given, Located, locate
 from recovery.model import Complaint, Fault, Sql, Step, StepLog
 from recovery.replay.history import history
@@ -116,9 +117,11 @@ def located(
     covered: Sequence[str] = (),
     describes: str = "intended",
     time_is_up: Callable[[], bool] = lambda: False,
+    others: Sequence[tuple[datetime | None, str]] = (),
 ) -> Iterator[Case]:
     """Locate what went wrong when `steps` were written down and `happened` was run. Steps that do
-    not say what their texts describe describe what was `describes`."""
+    not say what their texts describe describe what was `describes`. `others`: backups taken later,
+    each with its time and what was done to the first one until then."""
     name = f"located_{next(_numbers)}"
     databases = [f"{name}_backup", f"{name}_current", f"{name}_base"]
     scratch.create(databases[0])
@@ -131,6 +134,15 @@ def located(
         scratch.clone(databases[0], databases[1])
         with scratch.connect(databases[1]) as connection:
             connection.execute(happened.encode())
+        taken = [Other("backup", LoadedState(scratch, databases[0]), START - timedelta(days=1))]
+        for number, (at, done) in enumerate(others, 2):
+            databases.append(f"{name}_backup_{number}")
+            scratch.clone(databases[0], databases[-1])
+            with scratch.connect(databases[-1]) as connection:
+                connection.execute(done.encode())
+            taken.append(Other(f"backup-{number}", LoadedState(scratch, databases[-1]), at))
+        if others:
+            compare_others(taken[0], tuple(taken[1:]), facts, workspace=folder, progress=Quiet())
         ledger = _compared(scratch, databases, facts, folder)
         said = tuple(
             one if one.describes != "unknown" else replace(one, describes=describes)

@@ -23,6 +23,7 @@ from recovery.localize.cells import (
 )
 from recovery.localize.complaints import heard, lay_out
 from recovery.localize.hypothesis import Candidate
+from recovery.localize.last_good import put_last_good
 from recovery.localize.records import Faulty, find_records
 from recovery.localize.score import Score
 from recovery.localize.search import BY_CLASS, Findings, Found, Search, find_faults
@@ -212,6 +213,7 @@ def _grade(
     grading.grade(facts, verdicts, rare)
     for rival in found.rivals:
         grading.doubt(facts, name, rival.name, same_target=rival.candidate.meant == candidate.meant)
+    put_last_good(facts, name, next(one.at for one in was if one.id == act))
     if not candidate.confirmed:
         grading.ask_a_person(facts, name)
     BY_CLASS[candidate.fault_class].settle(facts, given.schema, candidate, name)
