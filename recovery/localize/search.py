@@ -21,6 +21,7 @@ from recovery.localize.hypotheses import (
     as_described,
     double_encoding,
     double_import,
+    id_reuse,
     lost_update,
     mangled_values,
     missing_where,
@@ -69,6 +70,7 @@ DEVIATIONS: tuple[Hypothesis, ...] = (
     wrong_order.HYPOTHESIS,
     lost_update.HYPOTHESIS,
     repeated.HYPOTHESIS,
+    id_reuse.HYPOTHESIS,
 )
 # Classes in which just that was done, and it was the mistake.
 MISTAKES: tuple[Hypothesis, ...] = (as_described.HYPOTHESIS,)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 
-from diffing.model import Schema
+from diffing.model import ForeignKey, Schema
 from recovery.deviation import Insert
 from recovery.localize.clusters import insert_statement, json_path
 from recovery.localize.copies import (
@@ -47,6 +47,15 @@ WHERE fault = $fault AND "table" = $parent AND "column" = '' AND current IS NOT 
     UNION ALL
     SELECT d.current FROM divergence d
     WHERE d.kind = 'changed' AND d."table" = $table AND d."column" = $column)
+"""
+# What belongs to a copy that may have to stay may have to stay with it.
+_BELONGING = """
+UPDATE damage SET grade = 'undecided'
+WHERE fault = $fault AND "table" = $table AND "column" = '' AND current IS NOT NULL
+  AND grade <> 'undecided' AND json_extract_string(current, $refers) IN (
+    SELECT json_extract_string(x.current, $own) FROM damage x
+    WHERE x.fault = $fault AND x."table" = $parent AND x."column" = '' AND x.grade = 'undecided')
+RETURNING key
 """
 
 
@@ -95,19 +104,26 @@ def told(candidate: Candidate, score: Score) -> str:
 def settle(
     facts: duckdb.DuckDBPyConnection, schema: Schema, candidate: Candidate, fault: str
 ) -> None:
-    """Copies that other rows refer to cannot simply go: a person has to decide."""
-    for key in single(schema.foreign_keys):
-        facts.execute(
-            _REFERRED,
-            {
-                "fault": fault,
-                "parent": key.parent,
-                "own": json_path(key.parent_columns[0]),
-                "table": key.table,
-                "refers": json_path(key.columns[0]),
-                "column": key.columns[0],
-            },
-        )
+    """Copies that other rows refer to cannot simply go, nor what belongs to them: a person has to
+    decide."""
+    keys = tuple(single(schema.foreign_keys))
+    for key in keys:
+        referred = {"table": key.table, "column": key.columns[0]}
+        facts.execute(_REFERRED, referred | _paths(key, fault))
+    while any(
+        facts.execute(_BELONGING, {"table": key.table} | _paths(key, fault)).fetchall()
+        for key in keys
+    ):
+        pass
+
+
+def _paths(key: ForeignKey, fault: str) -> dict[str, str]:
+    return {
+        "fault": fault,
+        "parent": key.parent,
+        "own": json_path(key.parent_columns[0]),
+        "refers": json_path(key.columns[0]),
+    }
 
 
 def asks(

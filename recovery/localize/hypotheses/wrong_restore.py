@@ -19,7 +19,7 @@ from psycopg import sql
 
 from diffing.model import Schema, Table
 from recovery.deviation import Insert
-from recovery.localize.clusters import among, insert_statement
+from recovery.localize.clusters import among, insert_statement, set_cells
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
@@ -235,7 +235,7 @@ class _Older:
             yield insert_statement(self.table, self.coming[start : start + _BATCH])
         for column, cells in sorted(self.cells.items()):
             for start in range(0, len(cells), _BATCH):
-                yield _setting(self.table, column, cells[start : start + _BATCH])
+                yield set_cells(self.table, column, cells[start : start + _BATCH])
         if self.silent:
             yield switch.format(name, sql.SQL("ENABLE")).as_string(None)
 
@@ -278,38 +278,6 @@ def _older(scene: Scene, name: str, window: _Window) -> _Older | None:
         elif key not in came and key not in gone and not table.column(column).generated:
             older.cells.setdefault(str(column), []).append((str(key), old))
     return older
-
-
-def _setting(table: Table, column: str, cells: Sequence[tuple[str, str | None]]) -> str:
-    """Many cells of one column."""
-    keys = table.key_columns
-    values = [
-        sql.SQL("({})").format(
-            sql.SQL(", ").join(
-                sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(kind))
-                for value, kind in [
-                    *((json.loads(key)[one.name], one.type) for one in keys),
-                    (text, table.column(column).type),
-                ]
-            )
-        )
-        for key, text in cells
-    ]
-    names = [sql.Identifier(f"k{place}") for place in range(len(keys))]
-    return (
-        sql.SQL("UPDATE {} AS t SET {} = v.value FROM (VALUES {}) AS v ({}, value) WHERE {}")
-        .format(
-            sql.Identifier(table.schema, table.relation),
-            sql.Identifier(column),
-            sql.SQL(", ").join(values),
-            sql.SQL(", ").join(names),
-            sql.SQL(" AND ").join(
-                sql.SQL("t.{} = v.{}").format(sql.Identifier(one.name), name)
-                for one, name in zip(keys, names, strict=True)
-            ),
-        )
-        .as_string(None)
-    )
 
 
 def _in_order(schema: Schema, tables: Sequence[str]) -> Sequence[str]:
