@@ -23,7 +23,7 @@ from recovery.localize.aims import (
     joins,
 )
 from recovery.localize.conditions import literal
-from recovery.localize.hits import Look, lay_verge, looks
+from recovery.localize.hits import Look, in_question, lay_verge, looks
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.looks import aim, instead
 from recovery.localize.predicates import (
@@ -57,7 +57,6 @@ SELECT count(*) FILTER (r.key IS NULL), count(*) FILTER (r.key IS NOT NULL)
 FROM finals f LEFT JOIN residue r ON r."table" = f."table" AND r.key = f.key AND r."column" = ''
 WHERE f."table" = $table AND f.act = $act AND f."column" = '' AND f.came AND f.there
 """
-_LEFT_OPEN = "SELECT count(*) FROM residue WHERE act = ?"
 
 # The last row before the cut, how many rows were done before it, how many are left out behind it,
 # and how many are on the wrong side.
@@ -155,11 +154,7 @@ def told(candidate: Candidate, score: Score) -> str:
 
 def _scripts(scene: Scene) -> Iterator[Act]:
     """Acts of several statements, of which something is not there."""
-    for act, _ in scene.doubted():
-        if len(act.statements) > 1:
-            row = scene.facts.execute(_LEFT_OPEN, [act.id]).fetchone()
-            if row is not None and row[0]:
-                yield act
+    return (act for act in in_question(scene) if len(act.statements) > 1)
 
 
 def _own(scene: Scene, act: Act) -> Iterator[tuple[int, Variant]]:
@@ -212,7 +207,7 @@ def _between_rows(scene: Scene) -> Iterator[_Cut]:
         statements = (*look.act.statements[: look.place], executed)
         rest = look.act.statements[look.place + 1 :]
         sure = certain(scene, look) or _stopped(scene, look.act.id)
-        bits = math.log2(max(done + left, 2))
+        bits = math.log2(max(done + left, 2)) + _ONE_TRANSACTION
         yield _Cut(look.act, (*statements, *rest), done, done + left, str(key), bits, sure)
 
 
@@ -229,7 +224,7 @@ def _up_to(look: Look, table: Table, key: str) -> str:
 
 def _between_new_rows(scene: Scene) -> Iterator[_Cut]:
     """Of an INSERT that lists its rows: the first ones."""
-    for act, _ in scene.doubted():
+    for act in in_question(scene):
         for place, text in enumerate(act.statements):
             aimed = [one for one in targets(text, scene.schema) if one.op == "insert"]
             if len(aimed) != 1 or not scene.left(aimed[0].table, frozenset()):

@@ -25,6 +25,7 @@ from recovery.messages import message
 from recovery.model import FaultClass, Variant
 
 _MORE_BITS = 3.0  # a condition that nobody has written down is a surprise in itself
+_MOST = 1.1  # nearly all rows that were changed are described
 _TRIED_MAX = 3  # conditions of one statement that are tried
 
 
@@ -74,13 +75,16 @@ def _conditions(scene: Scene, look: Look) -> list[Condition]:
     compared = {one.column for one in look.conditions if one.kind != "other"}
     key = scene.schema.table(look.aimed.table).key.columns
     found = []
-    for one in conditions(members(scene, look)):
+    sample = members(scene, look)
+    wanted = sum(one is True for one in sample.wanted)
+    for one in conditions(sample):
         names = {atom.column.name for atom in one.atoms}
         first_keys = any(
             atom.kind == "range" and atom.values[0] is None and key == (atom.column.name,)
             for atom in one.atoms
         )
-        if names and not names & compared and not first_keys:
+        telling = one.merit > 0 and one.met * _MOST >= wanted
+        if names and telling and not names & compared and not first_keys:
             found.append(one)
     return found[:_TRIED_MAX]
 

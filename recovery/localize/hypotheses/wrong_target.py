@@ -18,13 +18,13 @@ from recovery.localize.aims import (
     with_column,
     with_table,
 )
-from recovery.localize.hits import Look, lay_verge, looks
+from recovery.localize.hits import Look, in_question, lay_verge, looks
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.looks import before, instead, sight
 from recovery.localize.readings import names_rows, readings
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
-from recovery.localize.sides import sides, speaks_for
+from recovery.localize.sides import BOTH_MIN, sides, speaks_for
 from recovery.localize.statement import targets
 from recovery.messages import message
 from recovery.model import Act, FaultClass, Variant
@@ -45,7 +45,7 @@ WHERE r."table" = $table AND r.kind = 'changed' AND r."column" <> ''
 GROUP BY r."column" ORDER BY count(*) DESC, r."column"
 """
 _ELSEWHERE = """
-SELECT "table" FROM residue
+SELECT "table", count(DISTINCT key) FROM residue
 WHERE "table" <> $table AND CASE $op WHEN 'insert' THEN kind = 'extra'
       WHEN 'delete' THEN kind = 'missing'
       ELSE kind = 'changed' AND list_contains($columns::VARCHAR[], "column") END
@@ -55,7 +55,8 @@ GROUP BY "table" ORDER BY count(*) DESC, "table"
 
 @dataclass(frozen=True, slots=True)
 class _Other:
-    """What the `place`-th statement of an act was aimed at, in words, and what it hit."""
+    """What the `place`-th statement of an act was aimed at, in words, and what it hit. On `both`
+    sides at least so many rows show it."""
 
     act: Act
     place: int
@@ -63,6 +64,7 @@ class _Other:
     hit: str
     statement: str
     bits: float
+    both: int
 
 
 def ask(scene: Scene) -> Iterator[Variant]:
@@ -116,9 +118,9 @@ def _other_rows(scene: Scene) -> Iterator[_Other]:
                 continue
             for one in readings(scene, look, condition):
                 if names_rows(one.executed, key):
-                    yield _Other(
-                        look.act, look.place, condition.text, one.text, one.statement, one.bits
-                    )
+                    both = min(one.extra, one.kept)
+                    yield _Other(look.act, look.place, condition.text, one.text, one.statement,
+                                 one.bits, both)  # fmt: skip
 
 
 def _other_columns(scene: Scene) -> Iterator[_Other]:
@@ -133,7 +135,7 @@ def _other_columns(scene: Scene) -> Iterator[_Other]:
                     for text in pair.texts(look)]  # fmt: skip
             best, text = max(seen, key=lambda one: one[0].hits - one[0].misses)
             if best.worth_trying:
-                yield _Other(look.act, look.place, pair.meant, pair.hit, text, bits)
+                yield _Other(look.act, look.place, pair.meant, pair.hit, text, bits, pair.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +175,11 @@ def _instead(scene: Scene, look: Look, pair: _Pair, text: str) -> Variant:
 
 def _other_tables(scene: Scene) -> Iterator[_Other]:
     """Tables that have all the columns that the statement names."""
-    for act, _ in scene.doubted():
+    for act in in_question(scene):
         for place, text in enumerate(act.statements):
             aims = targets(text, scene.schema)
-            if len(aims) != 1 or not _left_behind(scene, act):
+            left = _left_behind(scene, act)
+            if len(aims) != 1 or not left:
                 continue
             (aimed,) = aims
             names: dict[str, object] = {
@@ -188,17 +191,21 @@ def _other_tables(scene: Scene) -> Iterator[_Other]:
             table = scene.schema.table(aimed.table)
             named = columns_named(text)
             bits = math.log2(max(len(scene.schema.tables), 2))
-            for (name,) in elsewhere[:_OTHERS_MAX]:
+            for name, rows in elsewhere[:_OTHERS_MAX]:
                 other = scene.schema.table(str(name))
                 if _compatible(table, other, named):
                     executed = with_table(text, other.schema, other.relation)
-                    yield _Other(act, place, table.name, other.name, executed, bits)
+                    both = min(left, int(rows))
+                    yield _Other(act, place, table.name, other.name, executed, bits, both)
 
 
-def _left_behind(scene: Scene, act: Act) -> bool:
-    """Is something not as the act should have left it?"""
-    row = scene.facts.execute("SELECT count(*) FROM residue WHERE act = ?", [act.id]).fetchone()
-    return row is not None and bool(row[0])
+def _left_behind(scene: Scene, act: Act) -> int:
+    """Rows that are not as the act should have left them."""
+    row = scene.facts.execute(
+        'SELECT count(DISTINCT ("table", key)) FROM residue WHERE act = ?', [act.id]
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _alike(table: Table, column: str, other: str) -> bool:
@@ -238,6 +245,7 @@ def _candidate(other: _Other, scene: Scene) -> Candidate:
         aimed,
         faithful_columns(act.statements[place]) | faithful_columns(other.statement),
         confirmed=step.describes == "intended" or step.suspect or scene.covered(aimed),
+        certain=other.both >= BOTH_MIN or step.suspect or scene.covered(aimed),
     )
 
 
