@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import duckdb
 
-from recovery.replay import forecast
 from recovery.replay.effects import key_of
 from recovery.replay.whatif.record import Written
 from recovery.replay.whatif.relations import Relation
@@ -98,14 +97,14 @@ def _concerns(relation: Relation, key: str, place: int | None, written: Written)
 
 
 def tell(facts: duckdb.DuckDBPyConnection, name: str, found: Iterable[Line]) -> None:
-    """Fill `forecast` under this name."""
-    forecast.clear(facts, name)
+    """Fill `forecast`, which was made, under this name."""
+    facts.execute("DELETE FROM forecast WHERE name = ?", [name])
     rows = list(found)
     if rows:
         facts.execute(
-            "INSERT INTO forecast SELECT $name, unnest($1::VARCHAR[]), unnest($2::VARCHAR[]),"
+            "INSERT INTO forecast SELECT $7, unnest($1::VARCHAR[]), unnest($2::VARCHAR[]),"
             " unnest($3::VARCHAR[]), unnest($4::VARCHAR[]), unnest($5::VARCHAR[]),"
-            " unnest($6::VARCHAR[])".replace("$name", "$7"),
+            " unnest($6::VARCHAR[])",
             [
                 [one.table for one in rows],
                 [one.key for one in rows],

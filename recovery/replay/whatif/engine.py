@@ -8,7 +8,7 @@ from typing import Self
 import psycopg
 
 from recovery.model import Forecast, History, Replay
-from recovery.replay import clock
+from recovery.replay import clock, forecast
 from recovery.replay.alignment import aligned_tables
 from recovery.replay.ground import Ground, clone
 from recovery.replay.whatif.answer import tell
@@ -79,6 +79,7 @@ class WhatIf:
             )
             if one in found.relations.numbers
         }
+        forecast.make(self.ground.facts)
         self._known = {act.id: act for act in self.history}
 
     def __enter__(self) -> Self:
