@@ -78,7 +78,8 @@ def questions(
     accepted = (fault for fault in faults if fault.accepted)
     for fault, one in zip(accepted, found, strict=True):
         if not one.candidate.confirmed:
-            questions.append(_which(facts, fault, one))
+            otherwise = bool(one.candidate.happened) and bool(fault.step)
+            questions.append(_as_run(fault, one) if otherwise else _which(facts, fault, one))
             continue
         own = BY_CLASS[fault.fault_class].asks(facts, one.candidate, fault)
         questions += own
@@ -141,6 +142,31 @@ def questions(
                 )
             )
     return tuple(questions)
+
+
+def _as_run(fault: Fault, found: Found) -> Question:
+    """Something else was run than is written down, and nobody says which of the two was meant."""
+    rows = found.score.hit_rows
+    return Question(
+        f"{fault.id}-meant",
+        message(
+            "Step {step} was not run as it is written down, by what the data show. Which was meant?",
+            step=fault.step,
+        ),
+        (
+            Alternative(
+                message("What is written down"),
+                message("Write 'describes: intended' at the step, and assess again"),
+                rows,
+            ),
+            Alternative(
+                message("What was run: the step log is mistaken"),
+                message("Put the step log right: nothing is damaged here"),
+                0,
+            ),
+        ),
+        rows,
+    )
 
 
 def _which(facts: duckdb.DuckDBPyConnection, fault: Fault, found: Found) -> Question:
