@@ -276,6 +276,11 @@ class Laboratory(Protocol):
         Fills the relation `forecast` under this name; None when it could not be told."""
         ...
 
+    def lay_beside(self, base: str, run: str, name: str) -> None:
+        """Fill the relation `forecast` under this name with what one run left and its base did
+        not: both were replayed whole."""
+        ...
+
     def sketch(self, history: History, variants: tuple[Variant, ...]) -> None:
         """Replay once, and at each act try its variants, one by one, taking each back. What they
         would have written becomes the relation `sketch` (variant, table, key, column, value);

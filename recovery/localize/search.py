@@ -207,8 +207,9 @@ def _best(search: Search, scene: Scene, found: int) -> Found | None:
         if (trial := _try(search, scene, candidate, f"trial-{found}-{number}")) is not None
     ]
     tried.sort(key=lambda one: (-round(one.score.fit, 3), -one.score.hits, one.name))
-    for place, trial in enumerate(tried):
-        if trial.score.accepted and _admitted(search, scene, trial):
+    for place, likely in enumerate(tried):
+        trial = _proved(search, scene, likely)
+        if trial is not None:
             rivals = [
                 one
                 for one in tried[place + 1 :]
@@ -238,35 +239,47 @@ def _try(search: Search, scene: Scene, candidate: Candidate, name: str) -> Trial
     told = search.laboratory.forecast(scene.base, scene.history, deviant, name)
     if told is None:
         return None
+    judged = _judged(search, scene, candidate, told)
+    return Trial(candidate, judged, name) if judged.holds else None
+
+
+def _judged(search: Search, scene: Scene, candidate: Candidate, told: Forecast) -> Score:
     step = scene.step(candidate.step)
-    judged = score(
+    return score(
         search.facts,
-        name,
+        told.name,
         candidate.bits,
         suspect=step is not None and step.suspect,
         rows_agree=_rows_agree(scene, candidate, told),
         covered=scene.covered(candidate.targets),
         meant=not candidate.happened,
     )
-    return Trial(candidate, judged, name) if judged.holds else None
 
 
-def _admitted(search: Search, scene: Scene, trial: Trial) -> bool:
-    """Is there evidence enough for the fault to be claimed? Its history is replayed for that."""
+def _proved(search: Search, scene: Scene, trial: Trial) -> Trial | None:
+    """The trial by a replay of its whole history, whatever was forecast; None when the fault is
+    not to be claimed: it explains too little, or there is no evidence but the cells."""
     candidate = trial.candidate
-    history = deviate(scene.history, candidate.happened)
-    run = search.laboratory.run(history, "trial")
+    if not trial.score.accepted:
+        return None
+    run = search.laboratory.run(deviate(scene.history, candidate.happened), "trial")
     if run is None:
-        return False
+        return None
+    search.laboratory.lay_beside(scene.base.run, "trial", trial.name)
+    told = Forecast(trial.name, _rows(run))
+    judged = _judged(search, scene, candidate, told)
+    if not judged.accepted:
+        return None
     lay_side_by_side(search.facts, target=scene.base.run, faulty="trial", fault_act=candidate.act)
     witness = Witness(
         scene.step(candidate.step),
-        _rows_agree(scene, candidate, Forecast("trial", _rows(run))),
+        _rows_agree(scene, candidate, told),
         scene.covered(candidate.targets),
         last_to_write(search.facts),
-        trial.score.agreement,
+        judged.agreement,
     )
-    return BY_CLASS[candidate.fault_class].admits(scene, candidate, trial.score, witness)
+    admitted = BY_CLASS[candidate.fault_class].admits(scene, candidate, judged, witness)
+    return Trial(candidate, judged, trial.name) if admitted else None
 
 
 def _mistakes(search: Search, scene: Scene) -> Sequence[Trial]:

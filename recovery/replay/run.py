@@ -199,6 +199,9 @@ class Laboratory:
         told = self._open[0].forecast(deviant, name)
         return told or self.forecast_slowly(base, history, deviant, name)
 
+    def lay_beside(self, base: str, run: str, name: str) -> None:
+        forecast.lay(self.ground.facts, base, run, name)
+
     def forecast_slowly(
         self, base: Replay, history: History, deviant: History, name: str
     ) -> Forecast | None:
