@@ -150,7 +150,8 @@ def _as_run(fault: Fault, found: Found) -> Question:
     return Question(
         f"{fault.id}-meant",
         message(
-            "Step {step} was not run as it is written down, by what the data show. Which was meant?",
+            "Step {step} was not run as it is written down, by what the data show. Which was"
+            " meant?",
             step=fault.step,
         ),
         (
