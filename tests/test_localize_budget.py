@@ -2,7 +2,9 @@
 
 from itertools import count
 
+from recovery.localize import search as searching
 from recovery.messages import show
+from recovery.model import FaultClass
 from tests.located import located, step
 from tests.walked import dbmend, make_shop
 
@@ -36,8 +38,10 @@ def test_without_any_time_nothing_is_claimed(scratch, tmp_path):
         assert case.damage("public.a") == case.damage("public.b") == []
 
 
-def test_what_a_finished_round_found_stands(scratch, tmp_path):
+def test_what_a_finished_round_found_stands(scratch, tmp_path, monkeypatch):
     """Time for the two suppositions of the first round, and no more."""
+    only = searching.BY_CLASS[FaultClass.MISSING_WHERE]
+    monkeypatch.setattr(searching, "DEVIATIONS", (only,))
     asked = count()
     with located(
         scratch, tmp_path, BACKUP, HAPPENED, STEPS, time_is_up=lambda: next(asked) >= 2
