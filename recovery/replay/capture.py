@@ -238,19 +238,26 @@ class _Reader:
         and is taken from the old row."""
         values: dict[str, str | None] = {}
         known = True
-        count = self.integer(2)
-        assert count == len(relation.columns)
+        # Written out, because this is run for every row that a history writes.
+        data = self.data
+        at = self.at + 2
+        assert int.from_bytes(data[self.at : at], "big") == len(relation.columns)
         for name in relation.columns:
-            match self.tag():
-                case b"n":
+            match data[at]:
+                case 116:  # t: a text
+                    end = at + 5 + int.from_bytes(data[at + 1 : at + 5], "big")
+                    values[name] = data[at + 5 : end].decode()
+                    at = end
+                    continue
+                case 110:  # n: NULL
                     values[name] = None
-                case b"u" if old is not None:
+                case 117 if old is not None:  # u: unchanged, out of line
                     values[name] = old[name]
-                case b"u":
+                case 117:
                     values[name] = None
                     known = False
-                case b"t":
-                    values[name] = self.take(self.integer(4)).decode()
                 case other:
                     raise AssertionError(f"unknown tuple mark {other!r}")
+            at += 1
+        self.at = at
         return values, known

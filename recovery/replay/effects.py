@@ -6,6 +6,7 @@ rows in bulk; memory stays bounded by one row image, and a number for each row w
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -117,21 +118,44 @@ class Sketch:
 def key_of(table: Table, row: Row) -> str:
     """The key of a row image, as everywhere in dbmend: compact JSON in key order. Of equal rows
     without a key: that of the first."""
-    if table.key.columns:
+    return _key(_shape(table), row)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What of a table is asked for every row. `key`: its columns, and whether they are numeric."""
+
+    names: tuple[str, ...]
+    known: frozenset[str]
+    key: tuple[tuple[str, bool], ...]
+
+
+def _shape(table: Table) -> _Shape:
+    names = tuple(column.name for column in table.columns)
+    key = tuple((column.name, column.family == "numeric") for column in table.key_columns)
+    return _Shape(names, frozenset(names), key)
+
+
+def _key(shape: _Shape, row: Row) -> str:
+    if shape.key:
         return _compact(
-            {
-                column.name: _key_text(column.family, row[column.name])
-                for column in table.key_columns
-            }
+            {name: _trimmed(row[name]) if numeric else row[name] for name, numeric in shape.key}
         )
-    shown = {column.name: row[column.name] for column in table.columns if column.name in row}
+    shown = {name: row[name] for name in shape.names if name in row}
     return f'{{"#row":"{hashlib.sha256(_compact(shown).encode()).hexdigest()}"{_FIRST}'
+
+
+def _same_key(shape: _Shape, old: Row, new: Row) -> bool:
+    return bool(shape.key) and all(
+        old[name] == new[name] or (numeric and _trimmed(old[name]) == _trimmed(new[name]))
+        for name, numeric in shape.key
+    )
 
 
 def _lines(changes: Iterable[Change], run: str, schema: Schema, tally: Tally) -> Iterator[str]:
     step = ""
     ordinal = 0
-    tables = {table.name: table for table in schema.tables}
+    shapes = {table.name: _shape(table) for table in schema.tables}
     copies = _Copies()
     withheld: set[str] = set()
     for change in changes:
@@ -144,36 +168,30 @@ def _lines(changes: Iterable[Change], run: str, schema: Schema, tally: Tally) ->
             case Settled():
                 withheld = set()
             case Truncated(names):
-                lost = {name for name in names if name in tables} - withheld
+                lost = {name for name in names if name in shapes} - withheld
                 if lost:
                     tally.missed.setdefault(step, set()).update(lost)
             case Told(name, old, new):
                 tally.told[step] = tally.told.get(step, 0) + 1
                 told = Image("update", name, old, new)
-                for cell in _cells(told, tables[name], copies):
+                for cell in _cells(told, shapes[name], copies):
                     ordinal += 1
                     yield _effect(run, step, ordinal, name, cell)
             case Image() as image if image.table not in withheld:
                 counted = tally.images.setdefault(step, {})
                 counted[image.table] = counted.get(image.table, 0) + 1
-                table = tables.get(image.table)
-                if table is None:  # made by the step itself: no row of the backup is concerned
+                shape = shapes.get(image.table)
+                if shape is None:  # made by the step itself: no row of the backup is concerned
                     continue
-                if not image.whole or not _knows(image, table):
-                    tally.missed.setdefault(step, set()).add(table.name)
+                if not image.whole or not shape.known <= (image.new or image.old or {}).keys():
+                    tally.missed.setdefault(step, set()).add(image.table)
                     continue
-                for cell in _cells(image, table, copies):
+                for cell in _cells(image, shape, copies):
                     ordinal += 1
-                    yield _effect(run, step, ordinal, table.name, cell)
+                    yield _effect(run, step, ordinal, image.table, cell)
 
 
 Cell = tuple[str, str, str, str | None, str | None]
-
-
-def _knows(image: Image, table: Table) -> bool:
-    """Are all columns of the backup in it?"""
-    shown = (image.new or image.old or {}).keys()
-    return all(column.name in shown for column in table.columns)
 
 
 def _effect(run: str, step: str, ordinal: int, table: str, cell: Cell) -> str:
@@ -205,37 +223,33 @@ class _Copies:
         return f'{key.removesuffix(_FIRST)},"#n":"{number}"}}'
 
 
-def _cells(image: Image, table: Table, copies: _Copies) -> Iterator[Cell]:
+def _cells(image: Image, shape: _Shape, copies: _Copies) -> Iterator[Cell]:
     old, new = image.old, image.new
     if old == new:
         return
-    keyed = bool(table.key.columns)
-    if old is not None and new is not None and keyed and key_of(table, old) == key_of(table, new):
-        key = key_of(table, new)
-        for name in new:
-            if old[name] != new[name]:
-                yield key, "update", name, old[name], new[name]
+    if old is not None and new is not None and _same_key(shape, old, new):
+        key = _key(shape, new)
+        for name, value in new.items():
+            if old[name] != value:
+                yield key, "update", name, old[name], value
         return
     if old is not None:
-        key = key_of(table, old) if keyed else copies.gone(key_of(table, old))
+        key = _key(shape, old) if shape.key else copies.gone(_key(shape, old))
         yield key, "delete", "", _compact(old), None
         for name, value in old.items():
             yield key, "delete", name, value, None
     if new is not None:
-        key = key_of(table, new) if keyed else copies.came(key_of(table, new))
+        key = _key(shape, new) if shape.key else copies.came(_key(shape, new))
         yield key, "insert", "", None, _compact(new)
         for name, value in new.items():
             yield key, "insert", name, None, value
 
 
-def _key_text(family: str, value: str | None) -> str | None:
-    if family == "numeric" and value and "." in value:
-        return value.rstrip("0").rstrip(".")
-    return value
+def _trimmed(value: str | None) -> str | None:
+    return value.rstrip("0").rstrip(".") if value and "." in value else value
 
 
-def _compact(value: Row) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _line(*fields: str | None) -> str:
