@@ -57,6 +57,7 @@ def test_it_wins(scratch, tmp_path):
             "column": "name",
             "how": "utf-8 → koi8-r",
             "rows": "all",
+            "cells": "7",
         }
         found = case.targets("public.person", "name")
     assert found == right(6, 8) | {"8": (None, "undecided")}
@@ -74,6 +75,27 @@ def test_some_rows_are_good_and_later_steps_copied_what_was_bad(scratch, tmp_pat
         copied = [(one.key, one.label, one.target) for one in case.damage("public.card")]
     assert found == right(2, 4, 6, 8, 10)
     assert copied == [('{"id":"1"}', "collateral", "Иванов")]
+
+
+def test_a_restore_fires_no_triggers(scratch, tmp_path):
+    """Of three tables one has a record of every change: it shows that none was recorded."""
+    backup = (
+        BACKUP
+        + """
+    CREATE TABLE record (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, person int);
+    CREATE FUNCTION record() RETURNS trigger LANGUAGE plpgsql
+    AS 'BEGIN INSERT INTO record (person) VALUES (NEW.id); RETURN NEW; END';
+    CREATE TRIGGER record AFTER UPDATE ON person FOR EACH ROW EXECUTE FUNCTION record();
+    """
+    )
+    happened = f"""
+    ALTER TABLE person DISABLE TRIGGER record; {garbled("KOI8R")}
+    ALTER TABLE person ENABLE TRIGGER record; {PHONE}
+    """
+    with located(scratch, tmp_path, backup, happened, [step("1", PHONE)]) as case:
+        assert case.faults == [("", "double-encoding")]
+        assert case.targets("public.person", "name") == right()
+        assert case.damage("public.record") == []
 
 
 def test_what_was_lost_on_the_way_is_only_in_the_backup(scratch, tmp_path):

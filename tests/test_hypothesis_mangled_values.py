@@ -46,6 +46,7 @@ def test_a_way_through_a_spreadsheet(scratch, tmp_path):
             "code": "leading-zeros-lost; rows: id 1..14",
             "since": "day-month-swapped; rows: id 1..14",
             "note": "trimmed; rows: id 1..14",
+            "cells": "47",
         }
         found = {
             name: case.targets("public.item", name) for name in ("code", "barcode", "since", "note")

@@ -50,6 +50,7 @@ def test_it_wins(scratch, tmp_path):
             "public.visit.ends": "+03:00; rows: id 1..12",
             "public.visit.day": "+03:00; rows: id 1..12",
             "public.visit.created_at": "+03:00; rows: id 1..12",
+            "cells": "62",
         }
         found = {
             name: case.targets("public.visit", name) for name in ("starts", "day", "created_at")

@@ -3,12 +3,14 @@ been, and what speaks for it beside the cells that it explains.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import log2
 
-from diffing.model import Table
+from psycopg import sql
+
+from diffing.model import Table, parts
 from recovery.deviation import Insert
 from recovery.localize.hypothesis import Candidate
 from recovery.localize.scene import Scene
@@ -19,6 +21,7 @@ from recovery.model import Act, FaultClass, Step
 _PRIOR = 6.0  # bits of a spoilt batch, before its description
 # However many columns there are: an undocumented statement that did the same would name them too.
 _BITS_MAX = 25.0
+_QUIET = 2.0  # bits of not firing triggers
 _NO_TIME_KNOWN = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -113,7 +116,17 @@ def candidates(
         ),
         injective,
     )
-    early = replace(candidate, happened=(_insert(scene, floor, act, batches),))
+    for one in _placed(scene, candidate, floor, late, batches):
+        yield one
+        quiet = _quietly(scene, one, tables)
+        if quiet is not None:
+            yield quiet
+
+
+def _placed(
+    scene: Scene, candidate: Candidate, floor: int, late: int, batches: Sequence[Batch]
+) -> Iterator[Candidate]:
+    early = replace(candidate, happened=(_insert(scene, floor, candidate.act, batches),))
     if floor < late and _copied(scene, floor, batches):
         yield early
         return
@@ -122,15 +135,39 @@ def candidates(
         yield replace(early, bits=candidate.bits + 2)
 
 
+def _quietly(scene: Scene, candidate: Candidate, tables: Sequence[str]) -> Candidate | None:
+    """The same as a restore does it: no trigger fires. None when there is none that could."""
+    fired = [
+        (sql.Identifier(*parts(one.table)), sql.Identifier(one.name))
+        for one in scene.schema.triggers
+        if one.table in tables and one.enabled and "update" in one.events
+    ]
+    if not fired:
+        return None
+    (insert,) = candidate.happened
+    assert isinstance(insert, Insert)
+    off, on = (
+        tuple(sql.SQL(switch).format(*names).as_string(None) for names in fired)
+        for switch in (
+            "ALTER TABLE {} DISABLE TRIGGER {}",
+            "ALTER TABLE {} ENABLE TRIGGER {}",
+        )
+    )
+    act = replace(insert.act, statements=(*off, *insert.act.statements, *on))
+    bits = candidate.bits + _QUIET
+    return replace(candidate, happened=(replace(insert, act=act),), bits=bits)
+
+
 def parameters(batches: Sequence[Batch]) -> tuple[tuple[str, str], ...]:
-    """Which columns, how, and which rows."""
+    """Which columns, how, which rows, and how many cells."""
+    cells = ("cells", str(sum(one.hits for one in batches)))
     if len(batches) == 1:
         (one,) = batches
         change = one.change
         found = (("table", change.table.name), ("column", change.column.name))
-        return (*found, ("how", change.how), ("rows", one.rows))
+        return (*found, ("how", change.how), ("rows", one.rows), cells)
     tables = {one.change.table.name for one in batches}
-    return tuple(
+    each = tuple(
         (
             one.change.column.name
             if len(tables) == 1
@@ -139,6 +176,12 @@ def parameters(batches: Sequence[Batch]) -> tuple[tuple[str, str], ...]:
         )
         for one in batches
     )
+    return (*each, cells)
+
+
+def cells_told(candidate: Candidate) -> int:
+    """How many cells `parameters` counted: what triggers did besides is not among them."""
+    return int(candidate.parameters[-1][1])
 
 
 def _names(step: Step, tables: Sequence[Table]) -> bool:
@@ -174,8 +217,8 @@ def _later_damage(scene: Scene, floor: int, batches: Sequence[Batch]) -> bool:
         """SELECT count(*) FROM residue r
         ANTI JOIN (FROM spoilt WHERE list_contains(?::VARCHAR[], variant)) s
              ON s."table" = r."table" AND s.key = r.key AND s."column" = r."column"
-        WHERE r.place > ?""",
-        [[one.change.name for one in batches], floor],
+        WHERE r.place > ? AND NOT list_contains(?::VARCHAR[], r.act)""",
+        [[one.change.name for one in batches], floor, sorted(scene.taken)],
     ).fetchone()
     assert row is not None
     return int(row[0]) > 0

@@ -25,7 +25,7 @@ from recovery.localize.scene import Scene
 from recovery.model import Variant
 
 ROWS_MIN = 3
-WORK_MIN = 5  # rows of a batch that somebody could have changed on purpose, one by one
+WORK_MIN = 8  # rows of a batch that somebody could have changed on purpose, one by one
 _SHOWN_MAX = 20  # keys that a statement for people names
 _EDITED_MAX = 5000
 _VALUES_MAX = 3  # values of another column that describe a batch

@@ -19,7 +19,7 @@ from typing import Literal
 from psycopg import sql
 
 from diffing.model import Column
-from recovery.localize.batches import candidates, parameters
+from recovery.localize.batches import candidates, cells_told, parameters
 from recovery.localize.hypothesis import Candidate, Hypothesis
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
@@ -197,7 +197,7 @@ def told(candidate: Candidate, score: Score) -> str:
     return message(
         "{hits} texts are what comes out when the former text is written in one encoding and read"
         " in another ({how})",
-        hits=score.hits,
+        hits=cells_told(candidate),
         how="; ".join(value for _, value in candidate.parameters if " → " in value),
     )
 

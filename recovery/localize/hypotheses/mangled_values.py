@@ -16,7 +16,7 @@ from functools import partial
 from psycopg import sql
 
 from diffing.model import Column, Table
-from recovery.localize.batches import candidates, overlap, parameters, vouched
+from recovery.localize.batches import candidates, cells_told, overlap, parameters, vouched
 from recovery.localize.hypothesis import Candidate, Hypothesis
 from recovery.localize.looks import END
 from recovery.localize.mangles import Mangle, cut, fitting, kind_of
@@ -100,11 +100,11 @@ def propose(scene: Scene) -> Iterator[Candidate]:
 def told(candidate: Candidate, score: Score) -> str:
     return message(
         "{hits} values are what comes out when the former ones are mangled in a known way ({how})",
-        hits=score.hits,
+        hits=cells_told(candidate),
         how="; ".join(
             value if name == "how" else f"{name}: {value}"
             for name, value in candidate.parameters
-            if name not in ("table", "column", "rows")
+            if name not in ("table", "column", "rows", "cells")
         ),
     )
 

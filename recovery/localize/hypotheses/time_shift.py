@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from diffing.model import Column, Table
-from recovery.localize.batches import candidates, overlap, parameters, vouched
+from recovery.localize.batches import candidates, cells_told, overlap, parameters, vouched
 from recovery.localize.hypothesis import Candidate, Hypothesis
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
@@ -59,7 +59,7 @@ _FILLED_IN = re.compile(
     r"|\blocaltimestamp",
     re.IGNORECASE,
 )
-_RECORD = re.compile(r"creat|insert|regist|logged|recorded", re.IGNORECASE)
+_RECORD = re.compile(r"creat|insert", re.IGNORECASE)
 
 # Cells that have changed, and by how many seconds. What is unstable is in no residue.
 _OFFSETS = """
@@ -138,10 +138,14 @@ def propose(scene: Scene) -> Iterator[Candidate]:
 
 
 def told(candidate: Candidate, score: Score) -> str:
-    how = {value.partition(";")[0] for name, value in candidate.parameters if name != "rows"}
+    how = {
+        value.partition(";")[0]
+        for name, value in candidate.parameters
+        if name not in ("rows", "cells")
+    }
     return message(
         "{hits} times are moved by the same difference ({how}), over a whole batch of rows",
-        hits=score.hits,
+        hits=cells_told(candidate),
         how=", ".join(sorted(one for one in how if ":" in one or "UTC" in one)),
     )
 
