@@ -152,7 +152,9 @@ def replayed(bench: Bench) -> Result:
     if incomplete:
         told.append(f"Effects not fully captured: {', '.join(incomplete)}.")
     grids = (
-        (Grid("Steps that were not replayed", ("step", "outcome", "why"), rows),) if rows else ()
+        (Grid("Steps not replayed, or not captured whole", ("step", "outcome", "why"), rows),)
+        if rows
+        else ()
     )
     document = bench.case.read_document("replay.json", "replay").value
     return Result(Exit.FINE, tuple(told), grids, _english(bench.warnings), document)
