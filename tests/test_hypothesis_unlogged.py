@@ -129,3 +129,18 @@ def test_a_suspected_step_in_words(scratch, tmp_path):
     touched = [n for n in range(1, 25) if n % 4 in (1, 2)]
     assert states == {str(n): ("open", "stale") for n in touched}
     assert prices == {str(n): (f"{n * 3 + 7.5:.2f}", "stale") for n in touched}
+
+
+def test_the_same_done_on_purpose_elsewhere_stays(scratch, tmp_path):
+    """Prices of another store were raised in the same proportion, for good reasons; and one price
+    of the store in question was corrected before."""
+    happened = f"""
+    {LOGGED}; UPDATE product SET price = 60 WHERE id = 6; {RAISED};
+    UPDATE product SET price = price * 1.5 WHERE store = 1;
+    """
+    said = [wrong(2), wrong(10), wrong(14)]
+    with located(scratch, tmp_path, BACKUP, happened, [step("1", LOGGED)], complaints=said) as case:
+        assert case.faults == [("", "unlogged")]
+        found = case.targets("public.product", "price")
+    raised = {str(n): (f"{n * 3 + 7.5:.2f}", "consistent") for n in (2, 10, 14, 18, 22)}
+    assert found == raised | {"6": (None, "undecided")}

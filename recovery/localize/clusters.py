@@ -230,7 +230,9 @@ def sample(scene: Scene, cluster: Cluster) -> Sample:
         """WITH seen AS (
             SELECT key, map(list("column"), list(value)) AS cells FROM sketch
             WHERE variant = $variant GROUP BY key)
-        SELECT s.cells, m.key IS NOT NULL, r.key IS NOT NULL OR f.key IS NOT NULL AND $column <> ''
+        SELECT s.cells, m.key IS NOT NULL, r.key IS NOT NULL OR f.key IS NOT NULL AND $column <> '',
+               EXISTS (FROM complaint c WHERE NOT c.fine AND NOT c.answered
+                       AND c."table" = $table AND c.key = s.key AND c."column" IN ('', $column))
         FROM seen s
         LEFT JOIN clustered m ON m.cluster = $cluster AND m.key = s.key
         LEFT JOIN (SELECT DISTINCT key FROM residue WHERE "table" = $table
@@ -241,11 +243,14 @@ def sample(scene: Scene, cluster: Cluster) -> Sample:
     ).fetchall()
     shown: list[tuple[str | None, ...]] = []
     wanted: list[bool | None] = []
-    for cells, member, silent in rows:
+    named: set[int] = set()
+    for place, (cells, member, silent, complained) in enumerate(rows):
         shown.append(tuple(cells[column.name] for column in columns))
         same = cluster.signature == "value" and cells.get(cluster.column) == cluster.constant
         wanted.append(True if member else None if silent or same else False)
-    return Sample(columns, shown, wanted)
+        if member and complained:
+            named.add(place)
+    return Sample(columns, shown, wanted, frozenset(named))
 
 
 def _plain(table: Table) -> tuple[Column, ...]:

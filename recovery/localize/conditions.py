@@ -29,11 +29,23 @@ Rank = tuple[Decimal, str]  # of numbers the text is empty, of times the number 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Rows of a table, column by column in the order of `columns`. `wanted`: True for rows that
-    the condition has to meet, False for those it must not, None where it makes no difference."""
+    the condition has to meet, False for those it must not, None where it makes no difference.
+    `named`: wanted rows that somebody has named. The others may be there for reasons of their
+    own: a condition meets most of the named rows, and lists no value that none of them has."""
 
     columns: tuple[Column, ...]
     rows: Sequence[Row]
     wanted: Sequence[bool | None]
+    named: frozenset[int] = frozenset()
+
+    def among(self, places: Sequence[int]) -> "Sample":
+        """Only these rows."""
+        return Sample(
+            self.columns,
+            [self.rows[place] for place in places],
+            [self.wanted[place] for place in places],
+            frozenset(new for new, place in enumerate(places) if place in self.named),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +126,7 @@ def conditions(sample: Sample) -> tuple[Condition, ...]:
         unclean.sort(key=lambda one: (one.wrong - one.met, one.bits, _order(one)))
         for first in unclean[:_SPREAD]:
             found += _narrowed(sample, first)
-    best = [one for one in found if one.met and _clean(one)]
+    best = [one for one in found if one.met and _clean(one) and _meets_named(sample, one)]
     return tuple(sorted(best, key=lambda one: (-round(one.merit, 3), _order(one))))
 
 
@@ -149,6 +161,11 @@ def _clean(one: Condition) -> bool:
     return one.wrong <= _UNWANTED_SHARE * one.met
 
 
+def _meets_named(sample: Sample, one: Condition) -> bool:
+    met = sum(all(atom.holds(sample.rows[place]) for atom in one.atoms) for place in sample.named)
+    return met * 2 >= len(sample.named)
+
+
 def _order(one: Condition) -> str:
     return one.text().as_string(None)
 
@@ -165,12 +182,7 @@ def _judged(sample: Sample, atoms: tuple[Atom, ...]) -> Condition:
 def _narrowed(sample: Sample, first: Condition) -> Iterator[Condition]:
     """Two comparisons: the second one is looked for among the rows that the first one meets."""
     (known,) = first.atoms
-    kept = [place for place, row in enumerate(sample.rows) if known.holds(row)]
-    inside = Sample(
-        sample.columns,
-        [sample.rows[place] for place in kept],
-        [sample.wanted[place] for place in kept],
-    )
+    inside = sample.among([n for n, row in enumerate(sample.rows) if known.holds(row)])
     for second in _atoms(inside):
         if second.place != known.place:
             judged = _judged(inside, (second,))
@@ -182,16 +194,18 @@ def _narrowed(sample: Sample, first: Condition) -> Iterator[Condition]:
 class _Weight:
     met: int = 0
     wrong: int = 0
+    named: int = 0
 
 
 def _atoms(sample: Sample) -> Iterator[Atom]:
     choice = math.log2(max(len(sample.columns), 2))
     for place, column in enumerate(sample.columns):
         weights: dict[str | None, _Weight] = {}
-        for row, wanted in zip(sample.rows, sample.wanted, strict=True):
+        for number, row in enumerate(sample.rows):
             weight = weights.setdefault(row[place], _Weight())
-            weight.met += wanted is True
-            weight.wrong += wanted is False
+            weight.met += sample.wanted[number] is True
+            weight.wrong += sample.wanted[number] is False
+            weight.named += number in sample.named
         said = math.log2(max(len(weights), 2))
 
         def atom(
@@ -205,15 +219,20 @@ def _atoms(sample: Sample) -> Iterator[Atom]:
 
         if None in weights and weights[None].met:
             yield atom("null", (None,), 1.0)
-        yield from _lists(column, weights, said, atom)
-        yield from _ranges(column, weights, said, atom)
+        yield from _lists(column, weights, said, atom, only_named=bool(sample.named))
+        yield from _ranges(column, weights, said, atom, only_named=bool(sample.named))
 
 
 _Make = Callable[[Literal["list", "range", "null"], tuple[str | None, ...], float], Atom]
 
 
 def _lists(
-    column: Column, weights: dict[str | None, _Weight], said: float, atom: _Make
+    column: Column,
+    weights: dict[str | None, _Weight],
+    said: float,
+    atom: _Make,
+    *,
+    only_named: bool,
 ) -> Iterator[Atom]:
     """The values that meet the most rows, each by itself; and those that meet hardly others."""
     if column.family == "float":
@@ -222,16 +241,25 @@ def _lists(
     known.sort(key=lambda pair: (pair[1].wrong - pair[1].met, -pair[1].met, pair[0]))
     for value, _ in known[:3]:
         yield atom("list", (value,), said)
-    pure = sorted(value for value, one in known if one.wrong <= _UNWANTED_SHARE * one.met)
+    pure = sorted(
+        value
+        for value, one in known
+        if one.wrong <= _UNWANTED_SHARE * one.met and (one.named or not only_named)
+    )
     if 2 <= len(pure) <= _LIST_MAX:
         yield atom("list", tuple(pure), said * len(pure) + 1)
 
 
 def _ranges(
-    column: Column, weights: dict[str | None, _Weight], said: float, atom: _Make
+    column: Column,
+    weights: dict[str | None, _Weight],
+    said: float,
+    atom: _Make,
+    *,
+    only_named: bool,
 ) -> Iterator[Atom]:
     """The stretch of values in order that meets the most wanted rows for the fewest others,
-    open at either end or at none."""
+    open at either end or at none. Rows of one value are a group, as in a list."""
     ordered: list[tuple[Rank, str, _Weight]] = []
     for value, weight in weights.items():
         place = rank(column, value)
@@ -244,7 +272,8 @@ def _ranges(
     for first, last in dict.fromkeys(spans):
         # Its ends are values of wanted rows: what lies between them and the next is not known.
         inside = [value for _, value, one in ordered[first : last + 1] if one.met]
-        if not inside:
+        groups = [weights[value] for value in inside if weights[value].met > 1]
+        if not inside or (only_named and not all(one.named for one in groups)):
             continue
         low = None if first == 0 else inside[0]
         high = None if last == len(ordered) - 1 else inside[-1]

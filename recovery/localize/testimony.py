@@ -13,6 +13,7 @@ from recovery.localize.clusters import Cluster
 from recovery.localize.scene import Scene
 from recovery.model import Event, Step
 
+# A complaint about a cell says nothing against the row that it is in.
 _HEARD = """
 WITH met AS (
     SELECT c.number, c.fine, c.has_value AND m."column" = c."column" AND c."column" <> '' AS given,
@@ -20,7 +21,7 @@ WITH met AS (
                = try_cast(c.should_be AS DECIMAL(38, 9)) AS same
     FROM complaint c
     JOIN clustered m ON m.cluster = $cluster AND m."table" = c."table" AND m.key = c.key
-     AND (c."column" IN ('', m."column") OR m."column" = '')
+     AND c."column" IN ('', m."column")
     JOIN residue r ON r."table" = m."table" AND r.key = m.key AND r."column" = m."column"
     WHERE NOT c.answered)
 SELECT count(DISTINCT number) FILTER (NOT fine),

@@ -82,7 +82,9 @@ def admits(scene: Scene, candidate: Candidate, score: Score, witness: Witness) -
     said = witness.complaints
     if said.fine or said.against:
         return False
-    return "usual" not in dict(candidate.parameters) or witness.vouched or witness.covered
+    suspect = witness.step is not None and witness.step.suspect
+    said_so = witness.covered or witness.rows_agree or suspect
+    return said_so or "usual" not in dict(candidate.parameters)
 
 
 def told(candidate: Candidate, score: Score) -> str:

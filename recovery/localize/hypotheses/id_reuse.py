@@ -71,7 +71,9 @@ def propose(scene: Scene) -> Iterator[Candidate]:
         ).fetchall():
             cells.setdefault(str(column), []).append((str(key), current))
         rows = {key for column in cells.values() for key, _ in column}
-        if len(rows) >= _ROWS_MIN:
+        names = {column: {text for _, text in cells.get(column, ())} for column in naming}
+        # Things have names of their own; one name for many is what somebody set.
+        if len(rows) >= _ROWS_MIN and any(len(one) == len(rows) for one in names.values()):
             yield _candidate(scene, _Reused(table, tuple(sorted(naming)), len(rows)), cells)
 
 
