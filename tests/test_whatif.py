@@ -4,6 +4,7 @@ Every case goes wrong in an engine that leaves out the one thing it is named aft
 the slow way, and the relations are compared whole.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -626,3 +627,37 @@ def test_a_capture_that_does_not_add_up_is_not_trusted(ground: Stage) -> None:
         assert whatif.refusal == (
             "public.account was captured otherwise by decoding than by triggers"
         )
+
+
+@pytest.fixture
+def extras(ground: Stage) -> Iterator[None]:
+    """Entries that only the current state has: two of the history, and one more."""
+    facts = ground.ground.facts
+    for number, account, amount in ((13, 1, "1.00"), (14, 2, "2.00"), (40, 3, "3.00")):
+        row = {"id": str(number), "account": str(account), "amount": amount, "note": None}
+        facts.execute(
+            "INSERT INTO divergence VALUES ('public.entry', ?, 'extra', '', NULL, ?)",
+            [f'{{"id":"{number}"}}', json.dumps(row)],
+        )
+    yield
+    facts.execute("DELETE FROM divergence")
+
+
+def test_rows_that_take_keys_of_the_current_state_are_left_to_the_slow_way(
+    ground: Stage, extras: None
+) -> None:
+    """A row left out frees a key that nobody else takes; a row like one that only the current
+    state has takes its key, and only a whole replay says so."""
+    found = trial(
+        ground,
+        act("a", "INSERT INTO entry (account, amount) VALUES (1, 1)"),
+        act("b", "INSERT INTO entry (account, amount) VALUES (2, 2)"),
+        act("c", "UPDATE entry SET note = 'late' WHERE account = 1"),
+    )
+    with found.whatif:
+        found.same(Drop("a"))
+        found.same(Replace("a", ("INSERT INTO entry (account, amount) VALUES (9, 9)",)))
+        like = Replace("a", ("INSERT INTO entry (account, amount) VALUES (3, 3)",))
+        assert found.fast(like)[1] is None
+        assert found.whatif.refusal == "keys of its rows are matched with the current state"
+        assert [row[1] for row in found.slow(like)[0]][-1] == '{"id":"40"}'

@@ -11,6 +11,7 @@ numbers go together.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import duckdb
 
@@ -110,14 +111,32 @@ def align(
         _align(facts, run, table, loose)
 
 
-def aligned_tables(
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How the rows of a table are told apart: not by the columns `passed`. `known`: what one run
+    found out about a row holds in others."""
+
+    table: str
+    passed: frozenset[str]
+    known: bool
+
+
+def alignments(
     facts: duckdb.DuckDBPyConnection, schema: Schema, feeds: Iterable[Feed]
-) -> frozenset[str]:
-    """Tables in which rows may get other keys: the current state has rows that the backup has
-    not."""
+) -> tuple[Alignment, ...]:
+    """Of the tables in which rows may get other keys: those of which the current state has rows
+    that the backup has not."""
     extra = "SELECT DISTINCT \"table\" FROM divergence WHERE kind = 'extra'"
     names = {str(name) for (name,) in facts.execute(extra).fetchall()}
-    return frozenset(table.name for table, _ in _loosely_keyed(schema, feeds)) & names
+    return tuple(
+        Alignment(
+            table.name,
+            frozenset([*loose, *_others(table)]),
+            len(loose) < len(table.key.columns),
+        )
+        for table, loose in _loosely_keyed(schema, feeds)
+        if table.name in names
+    )
 
 
 def _loosely_keyed(schema: Schema, feeds: Iterable[Feed]) -> Iterator[tuple[Table, list[str]]]:
@@ -134,7 +153,7 @@ def _loosely_keyed(schema: Schema, feeds: Iterable[Feed]) -> Iterator[tuple[Tabl
 
 
 def _align(facts: duckdb.DuckDBPyConnection, run: str, table: Table, loose: Sequence[str]) -> None:
-    others = [column.name for column in table.columns if column.generated or _is_time(column)]
+    others = _others(table)
     names: dict[str, object] = {"run": run, "table": table.name}
     facts.execute(_PAIRS, names | {"passed": [*loose, *others]})
     if len(loose) < len(table.key.columns):
@@ -147,6 +166,10 @@ def _align(facts: duckdb.DuckDBPyConnection, run: str, table: Table, loose: Sequ
         place = {"column": column, "path": f"$.{written}", "label": f"{written}:"}
         facts.execute(_RENAME, names | place)
     facts.execute(_REKEY, names)
+
+
+def _others(table: Table) -> list[str]:
+    return [column.name for column in table.columns if column.generated or _is_time(column)]
 
 
 def _is_time(column: Column) -> bool:

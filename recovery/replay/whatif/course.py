@@ -96,17 +96,13 @@ class Course:
             if table in self._base.blind:
                 raise Untold(f"{relation.name} was not captured whole")
             for key, row in rows.items():
-                yield from lines(relation, key, row, self._past(table, key))
+                yield from lines(relation, key, row, self.past(table, key))
 
-    def touched(self) -> Iterator[tuple[Place, Written]]:
-        """What acts wrote here that they did not write so in the base."""
-        for place, writes in self._writes.items():
-            for one in writes:
-                yield place, one.written
+    def touched(self) -> Iterator[Place]:
+        """Rows that acts wrote here and not so in the base, or the other way round."""
+        yield from self._writes
         for number in self._otherwise:
-            for written in self._versions.written[number]:
-                for step in steps(self._base.relations.tables[written.table], written):
-                    yield (written.table, step.key), written
+            yield from self._versions.touched[number]
 
     # --- what waits -------------------------------------------------------------------------------
 
@@ -272,7 +268,8 @@ class Course:
                 self._world.loose[table].discard(key)
         self._wait({*contents, *woken}, number)
 
-    def _past(self, table: int, key: str) -> Past:
+    def past(self, table: int, key: str) -> Past:
+        """What happened to a row."""
         history = self._base.history
         base = self._versions.rows[table][key].writes
         kept = [

@@ -9,8 +9,9 @@ import psycopg
 
 from recovery.model import Forecast, History, Replay
 from recovery.replay import clock, forecast
-from recovery.replay.alignment import aligned_tables
+from recovery.replay.alignment import alignments
 from recovery.replay.ground import Ground, clone
+from recovery.replay.whatif.alike import Alike, Inserted
 from recovery.replay.whatif.answer import tell
 from recovery.replay.whatif.base import run_base
 from recovery.replay.whatif.course import Course, Tools
@@ -72,12 +73,14 @@ class WhatIf:
         )
         footprint = Footprint(found.relations, found.versions, self._stand)
         self._tools = Tools(found, self._stand, self._runner, footprint, reach, self.dependence)
-        self._aligned = {
-            found.relations.numbers[one]
-            for one in aligned_tables(
-                self.ground.facts, self.ground.schema, self.ground.identities.feeds
+        given = alignments(self.ground.facts, self.ground.schema, self.ground.identities.feeds)
+        numbers = found.relations.numbers
+        self._alike = {
+            numbers[one.table]: Alike(
+                self.ground.facts, found.relations.tables[numbers[one.table]], one, found.versions
             )
-            if one in found.relations.numbers
+            for one in given
+            if one.table in numbers
         }
         forecast.make(self.ground.facts)
         self._known = {act.id: act for act in self.history}
@@ -123,7 +126,7 @@ class WhatIf:
             self._connection.execute("BEGIN")
             course.go()
             lines = list(course.lines())
-            self._alike(course)
+            self._keys_stay(course)
         except psycopg.Error as error:
             with server_trouble(self.ground.cluster):
                 if about_the_server(error):
@@ -138,12 +141,21 @@ class WhatIf:
         rows = tuple((one, course.rows[one]) for one in again if one in course.rows)
         return Forecast(name, rows)
 
-    def _alike(self, course: Course) -> None:
-        """Rows whose keys a replay takes from the current state are named by that replay alone."""
-        if not self._aligned:
+    def _keys_stay(self, course: Course) -> None:
+        """Or else a whole replay names rows by other keys."""
+        if not self._alike:
             return
-        for (table, _), written in course.touched():
-            if table in self._aligned and (written.old is None or written.new is None):
+        touched = {place for place in course.touched() if place[0] in self._alike}
+        for table, alike in self._alike.items():
+            rows = []
+            for number, key in touched:
+                if number == table:
+                    past = course.past(table, key)
+                    base = alike.told(written for _, written in past.base)
+                    here = alike.told(written for _, written in past.here)
+                    if base or here:
+                        rows.append(Inserted(key, base, here))
+            if rows and not (alike.settled and alike.stays(rows)):
                 raise Untold("keys of its rows are matched with the current state")
 
     def _back(self) -> None:
