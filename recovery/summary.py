@@ -170,8 +170,9 @@ def located(bench: Bench) -> Result:
         if not fault.accepted:
             told.append(f"  Or: {show(fault.evidence[0], 'en')} ({fault.probability:.3f}).")
             continue
+        where = f"step {fault.step}" if fault.step else "in no step"
         told.append(
-            f"{fault.id}: step {fault.step}, {fault.fault_class},"
+            f"{fault.id}: {where}, {fault.fault_class},"
             f" probability {fault.probability:.3f}."
         )
         told += [f"  {show(sentence, 'en')}" for sentence in fault.evidence]
