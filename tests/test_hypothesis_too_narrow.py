@@ -42,3 +42,19 @@ def test_taken_back_on_purpose(scratch, tmp_path):
     with located(scratch, tmp_path, BACKUP, happened, [step("1", LOGGED)]) as case:
         assert (case.located.verdict, case.faults) == ("clean", [])
         assert case.damage("public.product") == []
+
+
+def test_rows_that_nobody_touched(scratch, tmp_path):
+    """A trigger notes when a row was changed last: the toys and tools were not, since the backup."""
+    backup = f"""{BACKUP}
+    ALTER TABLE product ADD touched timestamptz NOT NULL DEFAULT '2026-01-01';
+    CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN NEW.touched := now(); RETURN NEW; END';
+    CREATE TRIGGER touch BEFORE UPDATE ON product FOR EACH ROW EXECUTE FUNCTION touch();
+    """
+    happened = f"{LOGGED} AND kind = 'book'"
+    with located(scratch, tmp_path, backup, happened, [step("1", LOGGED)]) as case:
+        assert case.faults == [("1", "too-narrow")]
+        found = case.targets("public.product", "price")
+    left = [n for n in range(1, 61, 3) if KIND[n] != "book"]
+    assert found == {str(n): (_raised(n), "consistent") for n in left}

@@ -38,11 +38,11 @@ def test_another_constant(scratch, tmp_path):
 
 
 def test_another_bound(scratch, tmp_path):
-    """An earlier day than was meant: the later rows were left out. The customer suspects the step;
-    without that it could as well have been taken back on them."""
+    """An earlier day than was meant: the later rows were left out. The client program reported how
+    many there were; without that it could as well have been taken back on them."""
     logged = "UPDATE product SET price = price * 1.10 WHERE made < '2026-02-01'"
     happened = "UPDATE product SET price = price * 1.10 WHERE made < '2026-01-20'"
-    with located(scratch, tmp_path, BACKUP, happened, [step("1", logged, suspect=True)]) as case:
+    with located(scratch, tmp_path, BACKUP, happened, [step("1", logged, rows=19)]) as case:
         assert case.faults == [("1", "wrong-predicate")]
         assert dict(case.fault.parameters)["executed"] == "made < '2026-01-20'"
         found = case.targets("public.product", "price")
@@ -84,3 +84,16 @@ def test_the_same_done_to_more_rows_on_purpose(scratch, tmp_path):
     with located(scratch, tmp_path, BACKUP, happened, [step("1", LOGGED)]) as case:
         assert (case.located.verdict, case.faults) == ("clean", [])
         assert case.damage("public.product") == []
+
+
+def test_nobody_says_which_was_meant(scratch, tmp_path):
+    """The step log may as well be mistaken: every cell is left to a person, and the question is
+    put."""
+    happened = "UPDATE product SET price = price * 1.10 WHERE store = 4"
+    steps = [step("1", LOGGED)]
+    with located(scratch, tmp_path, BACKUP, happened, steps, describes="unknown") as case:
+        assert case.faults == [("1", "wrong-predicate")]
+        grades = {(one.grade, one.target) for one in case.damage("public.product")}
+        questions = [one.id for one in case.located.questions]
+    assert grades == {("undecided", None)}
+    assert questions == ["F1-meant"]

@@ -20,10 +20,11 @@ from recovery.localize.predicates import (
 )
 from recovery.localize.scene import Scene
 from recovery.localize.slips import Gap, constant_in, is_near
+from recovery.localize.statement import injective_columns
 
 _LIST_MAX = 40  # values of a list that nobody would have typed are not a list
 _SLIP_BITS = 4.0
-_VALUE_BITS = 1.0
+_VALUE_BITS = 1.0  # a row tells by its value what was done to it: it need not be named as well
 # Another operator: the end taken or not, the other way round, anything else.
 _END_BITS, _WAY_BITS, _OPERATOR_BITS = 2.0, 3.0, 6.0
 
@@ -123,7 +124,8 @@ def readings(scene: Scene, look: Look, condition: Condition) -> Iterator[Reading
         case "between":
             found = _ranges(scene.facts, condition, cuts, values)
         case "list":
-            found = _lists(scene.facts, condition, values)
+            telling = bool(injective_columns(look.text))
+            found = _lists(scene.facts, condition, math.log2(max(values, 2)), telling=telling)
         case "like":
             found = _patterns(scene.facts, condition)
         case _:
@@ -239,8 +241,10 @@ def _ranges(
 
 
 def _lists(
-    facts: duckdb.DuckDBPyConnection, condition: Condition, values: int
+    facts: duckdb.DuckDBPyConnection, condition: Condition, choice: float, *, telling: bool
 ) -> tuple[_Proposal, ...]:
+    """Another list: of every value that was hit. Any rows could be listed: where what was done to
+    them does not tell that it was done to just them, naming them explains nothing."""
     rows = facts.execute(
         "SELECT rank, value FROM compared WHERE held > failed ORDER BY rank LIMIT ?",
         [_LIST_MAX + 1],
@@ -252,8 +256,7 @@ def _lists(
     known = {str(value) for (value,) in facts.execute("SELECT value FROM compared").fetchall()}
     silent = tuple(one for one in condition.constants if one not in known)
     changed = set(executed) ^ set(condition.constants) - set(silent)
-    # Each of them takes rows that would have to be named otherwise.
-    bits = len(changed) * min(math.log2(max(values, 2)), _VALUE_BITS)
+    bits = len(changed) * (min(choice, _VALUE_BITS) if telling else choice)
     ranks = tuple(int(rank) for rank, _ in rows)
     return (_Proposal(_Taken(0, 0, ranks), bits, constants=(*executed, *silent)),)
 

@@ -11,26 +11,31 @@ from dataclasses import dataclass
 
 import duckdb
 
+from recovery.localize.cells import TOLERANCE_SECONDS
 from recovery.localize.hits import Look
 from recovery.localize.hypothesis import Witness
 from recovery.localize.scene import Scene
-from recovery.localize.statement import Target
+from recovery.localize.statement import Target, injective_columns
 
-BOTH_MIN = 2  # rows on each side
+BOTH_MIN = 2  # rows on each side, of which each tells by its value what was done to it
+_BOTH_DULL_MIN = 5  # rows on each side that say no more than that something was done
 _KEPT_MIN = 8  # rows left out, when nothing but their number speaks for it
 _VALUES_MIN = 3  # values among them: one value can be typed back, many can not
 _DONE_MIN = 3  # rows that the step did change: it ran
+_MOST = 0.9
 
 _SIDES = """
 WITH touched AS (
     SELECT c."table", c.key,
-           bool_or(c.c IS DISTINCT FROM c.b AND c.c_row) AS written
+           bool_or(c.c IS DISTINCT FROM c.b) FILTER (list_contains(c.t_steps, $act)) AS written,
+           bool_and(c.c IS NOT DISTINCT FROM c.f OR coalesce(abs(
+               epoch_us(try_cast(left(c.c, 26) AS TIMESTAMP))
+               - epoch_us(try_cast(left(c.f, 26) AS TIMESTAMP))) <= $tolerance, false))
+               FILTER (c.by_fault) AS signed
     FROM cell c JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
-    WHERE list_contains(c.t_steps, $act) AND c.t_row AND c.f_row GROUP BY ALL),
+    WHERE c.t_row AND c.f_row AND c.c_row GROUP BY ALL),
 told AS (
-    SELECT c.*, r.by_fault AS hit FROM cell c
-    JOIN (SELECT "table", key, bool_or(by_fault) AS by_fault FROM cell GROUP BY ALL) r
-      ON r."table" = c."table" AND r.key = c.key
+    SELECT c.* FROM cell c
     LEFT JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
     WHERE u."column" IS NULL AND c.c_row AND c.t_row AND c.f_row
       AND list_contains($aimed::VARCHAR[], c."table")),
@@ -48,9 +53,10 @@ rows AS (
     FROM row WHERE NOT (b AND t AND f) AND list_contains($aimed::VARCHAR[], "table"))
 SELECT count(*) FILTER (changed AND explained), count(*) FILTER (kept AND explained),
        count(DISTINCT images) FILTER (kept AND explained), count(*) FILTER (done),
-       count(*) FILTER (kept AND explained AND touched.written IS NOT NULL
-                        AND NOT touched.written),
-       count(*) FILTER (kept AND explained AND touched.written)
+       count(*) FILTER (kept AND explained AND NOT touched.written),
+       count(*) FILTER (kept AND explained AND touched.written),
+       count(*) FILTER (changed AND explained AND touched.signed),
+       count(*) FILTER (changed AND explained AND NOT touched.signed)
 FROM rows LEFT JOIN touched USING ("table", key)
 """
 
@@ -77,7 +83,8 @@ SELECT (SELECT count(*) FROM verge WHERE hit AND NOT member), (SELECT count(*) F
 class Sides:
     """Rows in question that are as the fault would leave them. Of those `kept` (wrongly left out):
     how many `values` they hold, how many are `untouched` since the backup by their touched-at
-    columns, and how many were `written` since. `done`: rows on which both agree."""
+    columns, and how many were `written` since. Of those `changed`: how many bear the time of the
+    step, and how many that of somebody else. `done`: rows on which both agree."""
 
     changed: int
     kept: int
@@ -85,32 +92,39 @@ class Sides:
     done: int
     untouched: int
     written: int
+    signed: int
+    foreign: int
 
 
 def sides(facts: duckdb.DuckDBPyConnection, act: str, aimed: Sequence[Target]) -> Sides:
     """Of the runs that are laid side by side: the log as target, the fault."""
     tables = sorted({target.table for target in aimed})
-    row = facts.execute(_SIDES, {"act": act, "aimed": tables}).fetchone()
+    row = facts.execute(
+        _SIDES, {"act": act, "aimed": tables, "tolerance": TOLERANCE_SECONDS * 1_000_000}
+    ).fetchone()
     assert row is not None
     return Sides(*(int(number) for number in row))
 
 
-def speaks_for(found: Sides, witness: Witness) -> bool:
-    """Is it more than somebody's work that was not written down? People say so, the log is
-    complete, touched-at columns show it, or both sides agree with the fault."""
+def speaks_for(found: Sides, witness: Witness, text: str) -> bool:
+    """Is it more than somebody's work that was not written down? The log is complete, people say
+    so, touched-at columns show it, or both sides agree with the fault, whose statement is `text`.
+
+    That the customer suspects the step does not tell whether it should have reached more rows, or
+    was taken back on some because it should not have been done at all."""
     if witness.covered:
         return True
-    if found.written * 2 > found.kept or (found.changed and witness.last_writer == "somebody"):
+    if found.written * 2 > found.kept or found.foreign * 2 > found.changed:
         return False
-    if witness.complaints.fine + witness.complaints.against > witness.complaints.explained:
+    heard = witness.complaints
+    if heard.fine + heard.against > heard.explained:
         return False
-    if witness.vouched:
+    if witness.rows_agree or heard.explained or (witness.vouched and found.changed):
         return True
-    changed_shown = not found.changed or witness.last_writer == "the step"
-    kept_shown = not found.kept or found.untouched * 2 > found.kept
-    if changed_shown and kept_shown:
+    if found.signed >= _MOST * found.changed and found.untouched >= _MOST * found.kept:
         return True
-    return min(found.changed, found.kept) >= BOTH_MIN
+    least = BOTH_MIN if injective_columns(text) else _BOTH_DULL_MIN
+    return min(found.changed, found.kept) >= least
 
 
 def kept_alone(found: Sides, *, reversible: bool) -> bool:
@@ -131,7 +145,7 @@ def certain(scene: Scene, look: Look) -> bool:
     `verge`, that of the look), unless something shows that nobody took them back on purpose: rows
     wrongly changed as well, people, or touched-at columns."""
     step = scene.step(look.act.id)
-    if scene.covered((look.aimed,)) or (step is not None and step.suspect):
+    if scene.covered((look.aimed,)):
         return True
     row = scene.facts.execute(
         _WITNESSED, {"table": look.aimed.table, "act": look.act.id, "run": scene.base.run}
@@ -139,5 +153,5 @@ def certain(scene: Scene, look: Look) -> bool:
     assert row is not None
     changed, kept, hit, wrong, fine, untouched = (int(number) for number in row)
     told = step is not None and step.rows == hit != hit + kept - changed
-    both = min(changed, kept) >= BOTH_MIN
+    both = min(changed, kept) >= BOTH_MIN and bool(injective_columns(look.text))
     return not kept or told or both or wrong > fine or kept == untouched

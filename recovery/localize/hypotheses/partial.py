@@ -38,8 +38,6 @@ from recovery.messages import message
 from recovery.model import Act, Event, FaultClass, Variant
 
 _ONE_TRANSACTION = 3.0  # bits: what runs in one transaction does not stop half-way
-_RUN_MIN = 5  # rows behind the cut that were all left out
-_DONE_MIN = 3  # rows before it
 
 # What a statement of an act writes, and no other statement after it: is it there?
 _DONE = """
@@ -121,13 +119,16 @@ def propose(scene: Scene) -> Iterator[Candidate]:
 def admits(scene: Scene, candidate: Candidate, score: Score, witness: Witness) -> bool:
     """Only where it cannot be that somebody took the rest back."""
     found = sides(scene.facts, candidate.act, candidate.targets)
-    if speaks_for(found, witness) or _stopped(scene, candidate.act):
+    if speaks_for(found, witness, candidate.statement) or _stopped(scene, candidate.act):
         return True
-    if "last row" not in dict(candidate.parameters):
+    said = dict(candidate.parameters)
+    if "last row" not in said:
         act = next(act for act in scene.history if act.id == candidate.act)
-        rest = act.statements[int(dict(candidate.parameters)["done"]) :]
+        rest = act.statements[int(said["done"]) :]
         return kept_alone(found, reversible=any(injective_columns(text) for text in rest))
-    return not found.changed and found.kept >= _RUN_MIN and found.done >= _DONE_MIN
+    # Rows left out behind a cut and nowhere before it: a formula could have put them back, but
+    # whoever does that does not go by the key.
+    return kept_alone(found, reversible=False)
 
 
 def told(candidate: Candidate, score: Score) -> str:

@@ -46,8 +46,9 @@ def propose(scene: Scene) -> Iterator[Candidate]:
 def admits(scene: Scene, candidate: Candidate, score: Score, witness: Witness) -> bool:
     """Only where it cannot be that somebody took the change back on those rows."""
     found = sides(scene.facts, candidate.act, candidate.targets)
-    reversible = bool(injective_columns(candidate.statement))
-    return speaks_for(found, witness) or kept_alone(found, reversible=reversible)
+    text = candidate.statement
+    reversible = bool(injective_columns(text))
+    return speaks_for(found, witness, text) or kept_alone(found, reversible=reversible)
 
 
 def told(candidate: Candidate, score: Score) -> str:

@@ -25,7 +25,7 @@ from recovery.localize.readings import names_rows, readings
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.sides import BOTH_MIN, sides, speaks_for
-from recovery.localize.statement import targets
+from recovery.localize.statement import injective_columns, targets
 from recovery.messages import message
 from recovery.model import Act, FaultClass, Variant
 
@@ -88,7 +88,7 @@ def propose(scene: Scene) -> Iterator[Candidate]:
 def admits(scene: Scene, candidate: Candidate, score: Score, witness: Witness) -> bool:
     """Both sides, or people. Of one side alone nothing is said here."""
     found = sides(scene.facts, candidate.act, candidate.targets)
-    return bool(found.changed and found.kept) and speaks_for(found, witness)
+    return bool(found.changed and found.kept) and speaks_for(found, witness, candidate.statement)
 
 
 def told(candidate: Candidate, score: Score) -> str:
@@ -130,7 +130,8 @@ def _other_columns(scene: Scene) -> Iterator[_Other]:
         table = scene.schema.table(look.aimed.table)
         choice = math.log2(max(len(table.columns), 2))
         for pair in _pairs(scene, look):
-            bits = choice - min(_BOTH * pair.rows, _BOTH_MAX)
+            telling = bool(injective_columns(look.text))
+            bits = choice - min(_BOTH * pair.rows, _BOTH_MAX) * telling
             seen = [(sight(scene, look.act, _instead(scene, look, pair, text)), text)
                     for text in pair.texts(look)]  # fmt: skip
             best, text = max(seen, key=lambda one: one[0].hits - one[0].misses)
@@ -245,7 +246,9 @@ def _candidate(other: _Other, scene: Scene) -> Candidate:
         aimed,
         faithful_columns(act.statements[place]) | faithful_columns(other.statement),
         confirmed=step.describes == "intended" or step.suspect or scene.covered(aimed),
-        certain=other.both >= BOTH_MIN or step.suspect or scene.covered(aimed),
+        certain=step.suspect
+        or scene.covered(aimed)
+        or (other.both >= BOTH_MIN and bool(injective_columns(other.statement))),
     )
 
 
