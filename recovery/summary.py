@@ -172,8 +172,7 @@ def located(bench: Bench) -> Result:
             continue
         where = f"step {fault.step}" if fault.step else "in no step"
         told.append(
-            f"{fault.id}: {where}, {fault.fault_class},"
-            f" probability {fault.probability:.3f}."
+            f"{fault.id}: {where}, {fault.fault_class}, probability {fault.probability:.3f}."
         )
         told += [f"  {show(sentence, 'en')}" for sentence in fault.evidence]
     sums = totals(assessment.tables)

@@ -144,3 +144,26 @@ def test_the_same_done_on_purpose_elsewhere_stays(scratch, tmp_path):
         found = case.targets("public.product", "price")
     raised = {str(n): (f"{n * 3 + 7.5:.2f}", "consistent") for n in (2, 10, 14, 18, 22)}
     assert found == raised | {"6": (None, "undecided")}
+
+
+def test_when_it_was_done_is_in_the_data(scratch, tmp_path):
+    """A trigger keeps the time of the last change; a later step read the damaged values."""
+    backup = f"""
+    {BACKUP}
+    ALTER TABLE product ADD changed timestamptz NOT NULL DEFAULT '2026-01-01';
+    CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql
+        AS 'BEGIN NEW.changed := now(); RETURN NEW; END';
+    CREATE TRIGGER touch BEFORE UPDATE ON product FOR EACH ROW EXECUTE FUNCTION touch();
+    """
+    total = "UPDATE line l SET total = p.price FROM product p WHERE p.id = l.product"
+    happened = f"BEGIN; {RAISED}; COMMIT; {total};"
+    said = [wrong(2), wrong(10), wrong(14)]
+    log = [step("1", "SELECT 1"), step("999999", total)]
+    with located(scratch, tmp_path, backup, happened, log, complaints=said) as case:
+        assert case.faults == [("", "unlogged")]
+        assert case.fault.parameters[1] == ("ratio", "price: 1.5")
+        prices = case.targets("public.product", "price")
+        totals = case.targets("public.line", "total")
+    right = {str(n): f"{n * 3 + 7.5:.2f}" for n in (2, 6, 10, 14, 18, 22)}
+    assert prices == {key: (text, "consistent") for key, text in right.items()}
+    assert {key: text for key, (text, _) in totals.items()} == right
