@@ -71,7 +71,8 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A strike in a history. `steps`: the ids of its steps that the log could name."""
+    """A strike in a history. `steps`: the ids of its steps that the log could name; `place`: of
+    the first of its steps, in either world."""
 
     id: str
     strike: Strike
@@ -241,7 +242,9 @@ def _struck(
                     dict(strike.parameters).get("event", "") if strike.storage else "",
                 )
             )  # fmt: skip
-        faults.append(Fault(name, strike, tuple(steps), start))
+        mine = [one for one in happenings if one.fault == name]
+        first_place = min(min(one.place, one.ran_place) for one in mine)
+        faults.append(Fault(name, strike, tuple(steps), first_place))
     return happenings, faults
 
 

@@ -32,7 +32,8 @@ def wrong_restore(draw: Draw) -> Strike:
         f"\nON CONFLICT ({struck.key}) DO UPDATE SET {update}"
     )  # fmt: skip
     part = _prose(draw, text, f"Restored {struck.table} from an older copy")
-    touch = value_touch(suite.values, struck.key, "")
+    put_back = f"SELECT {struck.key} FROM {struck.table} ORDER BY {struck.key} LIMIT 400"
+    touch = value_touch(suite.values, struck.key, f" WHERE {struck.key} IN ({put_back})")
     return _strike("wrong-restore", "rows", struck, touch, part, rows=str(len(rows)))
 
 
@@ -253,12 +254,15 @@ def _import(draw: Draw, batch: Batch, number: int, run: str) -> str:
 
 
 def _columns(draw: Draw, column: Column, *, texts: bool = False) -> list[tuple[str, int]]:
-    """The table's plain columns with the width of texts (large where they have none)."""
+    """The table's plain columns with the width of texts (large where they have none); `texts`: only
+    texts that may hold anything."""
     rows = draw.connection.execute(
         """SELECT a.attname::text, CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 1000 END
         FROM pg_attribute a WHERE a.attrelid = %s::regclass AND a.attnum > 0
           AND NOT a.attisdropped AND a.attgenerated = ''
-          AND (NOT %s OR a.atttypid::regtype::text IN ('text', 'character varying'))
+          AND (NOT %s OR (a.atttypid::regtype::text IN ('text', 'character varying')
+            AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conrelid = a.attrelid
+              AND c.contype = 'c' AND a.attnum = ANY (c.conkey))))
         ORDER BY a.attnum""",
         (column.table, texts),
     ).fetchall()

@@ -82,7 +82,7 @@ WHERE l."InvoiceId" = "Invoice"."InvoiceId") WHERE "InvoiceId" = {n} + 5000""",
             '"Customer"',
             "public.Customer",
             ('"CustomerId"', '"FirstName"', '"LastName"', '"Email"'),
-            "({n} * 100 + {k}{run}, 'Gast{k}', 'Liste{n}', 'l{n}.{k}@example.org')",
+            "({n} * 10000 + {k} + 100{run}, 'Gast{k}', 'Liste{n}', 'l{n}.{k}@example.org')",
             (1, 2),
         ),
         merge=Merge(

@@ -51,7 +51,7 @@ INSERT INTO history (c_id, h_amount, h_date) SELECT g, (g * 37 % 5000) / 100.0 +
     timestamptz '2026-01-03 09:00:00+00' + g * interval '17 minutes'
     FROM generate_series(1, {customers // 2}) g;
 INSERT INTO stock SELECT w, i_id, 20 + (i_id * w * 13) % 80 FROM generate_series(1, 2) w, item;
-INSERT INTO orders (c_id, o_entry, o_carrier) SELECT 1 + (g * 19) % {customers},
+INSERT INTO orders (c_id, o_entry, o_carrier) SELECT 1 + (g * 19) % {customers // 3},
     timestamptz '2026-02-01 05:00:00+00' + g * interval '23 minutes',
     CASE g % 3 WHEN 0 THEN NULL ELSE g % 5 END FROM generate_series(1, {orders}) g;
 INSERT INTO new_order SELECT o_id FROM orders WHERE o_carrier IS NULL;
