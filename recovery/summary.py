@@ -151,11 +151,9 @@ def replayed(bench: Bench) -> Result:
     ]
     if incomplete:
         told.append(f"Effects not fully captured: {', '.join(incomplete)}.")
-    grids = (
-        (Grid("Steps not replayed, or not captured whole", ("step", "outcome", "why"), rows),)
-        if rows
-        else ()
-    )
+    captured = all(one.complete for one in replay.outcomes)
+    title = "Steps that were not replayed" + ("" if captured else ", or not captured whole")
+    grids = (Grid(title, ("step", "outcome", "why"), rows),) if rows else ()
     document = bench.case.read_document("replay.json", "replay").value
     return Result(Exit.FINE, tuple(told), grids, _english(bench.warnings), document)
 
