@@ -3,6 +3,7 @@
 import pytest
 
 from recovery.localize.hypotheses.double_encoding import likely, readings
+from recovery.messages import show
 from recovery.model import Step
 from tests.located import START, located, step
 
@@ -49,6 +50,8 @@ def test_it_wins(scratch, tmp_path):
     UPDATE person SET name = 'Бойко-Ким' WHERE id = 8;
     {garbled("KOI8R")}
     UPDATE person SET name = 'Сидоров' WHERE id = 6;
+    INSERT INTO person VALUES (50, convert_from(convert_to('Попов', 'UTF8'), 'KOI8R'), '', 1),
+        (51, 'Титов', '', 0);
     """
     with located(scratch, tmp_path, BACKUP, happened, [step("1", PHONE)]) as case:
         assert case.faults == [("", "double-encoding")]
@@ -60,6 +63,12 @@ def test_it_wins(scratch, tmp_path):
             "cells": "7",
         }
         found = case.targets("public.person", "name")
+        asked = {one.id: (one.rows, show(one.text, "en")) for one in case.located.questions}
+    assert asked["F1-newer-name"] == (
+        1,
+        "1 texts in rows of public.person that are newer than the backup look the same;"
+        " п÷п╬п©п╬п╡ would have been Попов. Are they damaged too?",
+    )
     assert found == right(6, 8) | {"8": (None, "undecided")}
 
 

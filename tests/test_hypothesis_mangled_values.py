@@ -1,5 +1,6 @@
 """mangled-values: where it wins, and where it must not be claimed."""
 
+import duckdb
 import pytest
 from psycopg import sql
 
@@ -177,3 +178,19 @@ def test_dates_of_a_date_column(scratch, database):
         made = connection.execute(sql.SQL(question).format(*map(swap.make, values))).fetchone()
     assert made == ("2026-03-11", "2026-11-25 10:00:00")
     assert cut(8, inside_words=True).evidence == "batch"
+
+
+def test_signs_are_read_in_whatever_stands_there():
+    odd = [None, "", "0", "-1", "9" * 28 + ".9999999999", "9" * 400, "1e400", "NaN", "infinity",
+           "2026-02-31", "abc\n", "Ёж", "?", "\ufffd", "12.50", "1 234,5"]  # fmt: skip
+    facts = duckdb.connect()
+    facts.execute("CREATE TABLE residue (predicted VARCHAR, current VARCHAR)")
+    facts.executemany("INSERT INTO residue VALUES (?, ?)", [[a, b] for a in odd for b in odd])
+    for one in MANGLES:
+        facts.execute(f"SELECT count(*) FROM residue WHERE {one.sign}")
+    rounded = next(one for one in MANGLES if one.how == "rounded to 1")
+    facts.execute("DELETE FROM residue")
+    pairs = [["1.25", "1.3"], ["1.25", "1.4"], ["1.25", "1.25"]]
+    facts.executemany("INSERT INTO residue VALUES (?, ?)", pairs)
+    found = facts.execute(f"SELECT current FROM residue WHERE {rounded.sign}").fetchall()
+    assert found == [("1.3",)]

@@ -308,11 +308,12 @@ _FORMS = (
 
 def _digits(digits: int) -> Mangle:
     """Rounded to so many digits after the point."""
+    reach = 0.5 * 10.0**-digits
     return Mangle(
         f"rounded to {digits}" if digits >= 0 else f"rounded to 1e{-digits}",
         "number",
-        f"round(try_cast(predicted AS DECIMAL(38, 10)), {digits})"
-        " = try_cast(current AS DECIMAL(38, 10))",
+        f"abs(try_cast(predicted AS DOUBLE) - try_cast(current AS DOUBLE)) <= {reach * 1.001!r}"
+        f" AND round(try_cast(current AS DOUBLE), {digits}) = try_cast(current AS DOUBLE)",
         lambda value: sql.SQL("pg_catalog.round({}::numeric, {})").format(
             value, sql.Literal(digits)
         ),

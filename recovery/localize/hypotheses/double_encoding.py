@@ -9,6 +9,7 @@ what is there now. That mapping tells texts apart, so what is there now decodes 
 alone. Where bytes had no character and became '?' the way back is lost.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from functools import cache
 from itertools import pairwise, product
 from typing import Literal
 
+import duckdb
 from psycopg import sql
 
 from diffing.model import Column
@@ -34,7 +36,7 @@ from recovery.localize.transforms import (
     unsteady,
 )
 from recovery.messages import message
-from recovery.model import FaultClass, Variant
+from recovery.model import Alternative, Fault, FaultClass, Question, Variant
 
 Lost = Literal["", "?", "\ufffd", "dropped"]  # what became of a byte without a character
 
@@ -55,6 +57,11 @@ SELECT DISTINCT predicted, current FROM residue
 WHERE "table" = $table AND "column" = $column AND kind = 'changed'
   AND regexp_matches(predicted, '[^\\x00-\\x7F]') AND current IS NOT NULL
 ORDER BY ALL LIMIT $most
+"""
+_NEWER = """
+SELECT DISTINCT json_extract_string(d.current, $path) AS text FROM divergence d
+ANTI JOIN row r ON r."table" = d."table" AND r.key = d.key
+WHERE d.kind = 'extra' AND d."table" = $table AND regexp_matches(text, '[^\\x00-\\x7F]')
 """
 
 
@@ -202,6 +209,62 @@ def told(candidate: Candidate, score: Score) -> str:
     )
 
 
+def asks(
+    facts: duckdb.DuckDBPyConnection, candidate: Candidate, fault: Fault
+) -> tuple[Question, ...]:
+    """Rows newer than the backup, of no step: what they should be only their texts say."""
+    questions = []
+    for table, column, reading in _readings_of(candidate):
+        texts = facts.execute(
+            _NEWER, {"table": table, "path": f"$.{json.dumps(column, ensure_ascii=False)}"}
+        )
+        alike = {
+            str(text): former
+            for (text,) in texts.fetchall()
+            if (former := reading.back(str(text))) is not None
+            and strangeness(former) < strangeness(str(text))
+        }
+        if alike:
+            text, former = min(alike.items())
+            questions.append(
+                _question(f"{fault.id}-newer-{column}", table, len(alike), text, former)
+            )
+    return tuple(questions)
+
+
+def _question(name: str, table: str, count: int, text: str, former: str) -> Question:
+    sentence = message(
+        "{n} texts in rows of {table} that are newer than the backup look the same; {text} would"
+        " have been {former}. Are they damaged too?",
+        n=count,
+        table=table,
+        text=text,
+        former=former,
+    )
+    yes = message("Say what each should be in a complaint, and assess again")
+    return Question(
+        name,
+        sentence,
+        (
+            Alternative(message("They are damaged"), yes, count),
+            Alternative(message("They are right"), message("They stay as they are"), 0),
+        ),
+        count,
+    )
+
+
+def _readings_of(candidate: Candidate) -> Iterator[tuple[str, str, Reading]]:
+    """Columns whose texts can be decoded: table, column, how they were misread."""
+    known = {str(one): one for one in readings() if one.written == "utf-8" and not one.lost}
+    (target,) = candidate.targets
+    told = dict(candidate.parameters)
+    for column in sorted(target.columns & candidate.injective):
+        how = told["how"] if told.get("column") == column else told.get(column, "")
+        reading = known.get(how.partition(";")[0])
+        if reading is not None:
+            yield target.table, column, reading
+
+
 def _changes(scene: Scene) -> Iterator[tuple[Change, Reading]]:
     for table, column, _ in suspects(scene, _is_text):
         rows = scene.facts.execute(
@@ -255,4 +318,4 @@ def _accented(one: str) -> bool:
     return "\u00c0" <= one <= "\u017f" and one.isalpha()
 
 
-HYPOTHESIS = Hypothesis(FaultClass.DOUBLE_ENCODING, propose, told, ask)
+HYPOTHESIS = Hypothesis(FaultClass.DOUBLE_ENCODING, propose, told, ask, asks=asks)
