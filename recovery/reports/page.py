@@ -118,6 +118,14 @@ class _Voice:
                 return self.t(words.MISSING_CONDITION, condition=dropped)
             case "wrong-value", {"logged": logged, "executed": executed}:
                 return self.t(words.OTHER_VALUE, logged=logged, executed=executed)
+            case "wrong-predicate", {"logged": logged, "executed": executed}:
+                return self.t(words.OTHER_CONDITION, logged=logged, executed=executed)
+            case "too-narrow", {"added": added}:
+                return self.t(words.ONE_CONDITION_MORE, added=added)
+            case "wrong-target", {"logged": logged, "executed": executed}:
+                return self.t(words.OTHER_TARGET, logged=logged, executed=executed)
+            case "partial", {"done": done, "of": all_of_it}:
+                return self.t(words.STOPPED, done=done, all=all_of_it)
             case _:
                 return self.word("fault", fault_class)
 

@@ -125,6 +125,14 @@ MISSING_CONDITION = marked(
 OTHER_VALUE = marked(
     "The step was carried out with the value {executed}; the step log says {logged}."
 )
+OTHER_CONDITION = marked(
+    "The step was carried out with the condition {executed}; the step log says {logged}."
+)
+ONE_CONDITION_MORE = marked(
+    "The step was carried out with one more condition ({added}): it left out rows that were meant."
+)
+OTHER_TARGET = marked("The step was carried out on {executed}; the step log says {logged}.")
+STOPPED = marked("The step stopped half-way, after {done} of {all}.")
 
 # The same as names inside a sentence; in English too they read otherwise than in the program.
 FAULT_NAMES = (
