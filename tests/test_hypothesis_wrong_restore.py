@@ -72,3 +72,34 @@ def test_a_log_that_is_complete(scratch, tmp_path):
         assert case.faults == [("", "wrong-restore")]
         grades = {(one.key, one.grade) for one in case.damage("public.price")}
     assert grades == {(f'{{"id":"{n}"}}', "proven") for n in (3, 4, 5, 6, 7, 20, 21)}
+
+
+def test_triggers_are_silent_when_files_are_put_back(scratch, tmp_path):
+    """Two tables that hang together; every change of a price is noted down."""
+    backup = f"""
+    {BACKUP}
+    CREATE TABLE noted (id serial PRIMARY KEY, price int, amount numeric(10,2));
+    CREATE TABLE offer (id int PRIMARY KEY, price int NOT NULL REFERENCES price, text text);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN INSERT INTO noted (price, amount) VALUES (OLD.id, OLD.amount); RETURN NEW; END';
+    CREATE TRIGGER note AFTER UPDATE ON price FOR EACH ROW EXECUTE FUNCTION note();
+    """
+    offers = step("9", "INSERT INTO offer VALUES (1, 20, 'x'), (2, 1, 'y'), (3, 21, 'z')")
+    last = step("10", "UPDATE stock SET pieces = 0 WHERE id = 12")
+    put_back = f"""
+    DELETE FROM offer; ALTER TABLE price DISABLE TRIGGER USER; DELETE FROM price;
+    INSERT INTO price SELECT n, n FROM generate_series(1, 12) AS n;
+    ALTER TABLE price ENABLE TRIGGER USER;
+    """
+    happened = f"{after(*TEXTS)} {offers.action.text}; {put_back} {last.action.text};"
+    with located(scratch, tmp_path, backup, happened, [*LOG, offers, last]) as case:
+        assert case.faults == [("", "wrong-restore")]
+        assert case.fault.parameters == (
+            ("tables", "public.offer, public.price"),
+            ("lost", "1, 2, 4, 5, 6, 8, 9"),
+        )
+        assert case.damage("public.noted") == []
+        assert [one.key for one in case.damage("public.offer")] == [
+            f'{{"id":"{n}"}}' for n in (1, 2, 3)
+        ]
+        assert len(case.damage("public.price")) == 11

@@ -184,14 +184,14 @@ def _windows(trace: _Trace, places: int) -> Iterator[_Window]:
 
 def _candidate(scene: Scene, window: _Window) -> Candidate | None:
     acts = scene.history
-    statements: list[str] = []
-    targets: list[Target] = []
+    tables: list[_Older] = []
     for table in _in_order(scene.schema, window.tables):
         older = _older(scene, table, window)
         if older is None:
             return None
-        statements += older.statements()
-        targets += older.targets()
+        tables.append(older)
+    statements = tuple(_statements(tables))
+    targets = tuple(target for one in tables for target in one.targets())
     if not statements:
         return None
     last = acts[window.last - 1]
@@ -206,10 +206,10 @@ def _candidate(scene: Scene, window: _Window) -> Candidate | None:
         name,
         tuple(parameters),
         "",
-        (Insert(last.id, Act(name, tuple(statements), last.at + timedelta(milliseconds=1))),),
+        (Insert(last.id, Act(name, statements, last.at + timedelta(milliseconds=1))),),
         (),
         8.0 + 2 * math.log2(max(len(acts), 2)) + math.log2(max(len(scene.schema.tables), 2)),
-        tuple(targets),
+        targets,
     )
 
 
@@ -223,22 +223,6 @@ class _Older:
     coming: list[Mapping[str, str | None]]
     cells: dict[str, list[tuple[str, str | None]]]
 
-    def statements(self) -> Iterator[str]:
-        name = sql.Identifier(self.table.schema, self.table.relation)
-        switch = sql.SQL("ALTER TABLE {} {} TRIGGER USER")
-        if self.silent:
-            yield switch.format(name, sql.SQL("DISABLE")).as_string(None)
-        for start in range(0, len(self.going), _BATCH):
-            rows = among(self.table, self.going[start : start + _BATCH])
-            yield sql.SQL("DELETE FROM {} WHERE {}").format(name, rows).as_string(None)
-        for start in range(0, len(self.coming), _BATCH):
-            yield insert_statement(self.table, self.coming[start : start + _BATCH])
-        for column, cells in sorted(self.cells.items()):
-            for start in range(0, len(cells), _BATCH):
-                yield set_cells(self.table, column, cells[start : start + _BATCH])
-        if self.silent:
-            yield switch.format(name, sql.SQL("ENABLE")).as_string(None)
-
     def targets(self) -> Iterator[Target]:
         if self.cells:
             yield Target("update", self.table.name, frozenset(self.cells))
@@ -246,6 +230,28 @@ class _Older:
             yield Target("delete", self.table.name, frozenset())
         if self.coming:
             yield Target("insert", self.table.name, frozenset())
+
+
+def _statements(tables: Sequence[_Older]) -> Iterator[str]:
+    """Rows go before those they refer to, and come after them."""
+    switch = sql.SQL("ALTER TABLE {} {} TRIGGER USER")
+    names = [sql.Identifier(one.table.schema, one.table.relation) for one in tables]
+    silent = [name for one, name in zip(tables, names, strict=True) if one.silent]
+    for name in silent:
+        yield switch.format(name, sql.SQL("DISABLE")).as_string(None)
+    for one, name in zip(tables, names, strict=True):
+        for start in range(0, len(one.going), _BATCH):
+            rows = among(one.table, one.going[start : start + _BATCH])
+            yield sql.SQL("DELETE FROM {} WHERE {}").format(name, rows).as_string(None)
+    for one in reversed(tables):
+        for start in range(0, len(one.coming), _BATCH):
+            yield insert_statement(one.table, one.coming[start : start + _BATCH])
+    for one in tables:
+        for column, cells in sorted(one.cells.items()):
+            for start in range(0, len(cells), _BATCH):
+                yield set_cells(one.table, column, cells[start : start + _BATCH])
+    for name in silent:
+        yield switch.format(name, sql.SQL("ENABLE")).as_string(None)
 
 
 def _older(scene: Scene, name: str, window: _Window) -> _Older | None:
