@@ -211,7 +211,7 @@ class Course:
         stand.bring(rows, whole, self._world, before)
         thorough = False
         for _ in range(_ROUNDS_MAX):
-            ran, now = runner.run(act, start)
+            ran, now = runner.run(act, start, numbering=reading.numbering)
             if ran.failed and not thorough:
                 # It may have failed for what stands there and should not.
                 thorough = True

@@ -82,6 +82,11 @@ class Reading:
         self.session |= other.session
 
     @property
+    def numbering(self) -> bool:
+        """Whether it may ask a sequence for a number."""
+        return self.volatile or self.opaque or self.session or bool(self.barrier)
+
+    @property
     def tables(self) -> set[int]:
         """All that it names."""
         return {one.table for one in self.accesses} | {table for table, _ in self.writes}

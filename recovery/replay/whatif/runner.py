@@ -91,9 +91,14 @@ class Runner:
         """Take back what the last act did."""
         self._connection.execute("ROLLBACK TO SAVEPOINT dbmend_act")
 
-    def run(self, act: Act, start: Mapping[str, int]) -> tuple[Ran, dict[str, int]]:
-        """Run the act where sequences stand at `start`; also where they stand afterwards. Raises
-        Untold; EngineError when the server is in trouble."""
+    def run(
+        self, act: Act, start: Mapping[str, int], *, numbering: bool = True
+    ) -> tuple[Ran, dict[str, int]]:
+        """Run the act where sequences stand at `start`; also where they stand afterwards. An act
+        that is not `numbering` is known to ask none of them. Raises Untold; EngineError when the
+        server is in trouble."""
+        if not numbering:
+            return self._unnumbered(act, start)
         ran = Ran()
         stand = dict(start)
         parts = batches(act)
@@ -109,6 +114,13 @@ class Runner:
             ran.written += told.written
             stand = told.now
         return ran, stand
+
+    def _unnumbered(self, act: Act, start: Mapping[str, int]) -> tuple[Ran, dict[str, int]]:
+        before = dict(self._numbers.physical)
+        ran, now = self.run(act, before)
+        if now != before or self._numbers.physical != before:
+            raise Untold(f"{act.id} asks for numbers where none were expected")
+        return ran, dict(start)
 
     def _batch(self, act: Act, number: int, batch: Batch, start: dict[str, int]) -> _Told | None:
         """None: it failed; then `start` is where sequences stand."""
