@@ -275,12 +275,14 @@ def _run_product(case: Case, work: Path, product: Sequence[str]) -> Answer:
     inconclusive = code == _COULD_NOT_TELL and assessment.exists()
     if code not in (0, 1) and not inconclusive:
         return Answer(f"assess: exit {code}: {said}", None, assessment, damage, most)
+    if code == 0:
+        return Answer("", None, assessment, damage, most)
     calls: tuple[tuple[object, ...], ...] = (
         ("agree", folder, "--by", "customer"),
         ("decide", folder, "safe", "approve", "--by", "bench", "--accept", "all"),
         ("script", folder, "-o", out),
     )
-    for arguments in calls if code else ():
+    for arguments in calls:
         code, said, memory = _call(product, seconds, *arguments)
         most = max(most, memory)
         if code == _REFUSED and arguments[0] == "decide" and "no group" in said:
@@ -291,7 +293,9 @@ def _run_product(case: Case, work: Path, product: Sequence[str]) -> Answer:
             trouble = f"{arguments[0]}: exit {code}: {said}"
             return Answer(trouble, None, assessment, damage, most)
     script = out / "repair.sql"
-    return Answer("", script if script.exists() else None, assessment, damage, most)
+    if not script.exists():
+        return Answer("script: no repair.sql", None, assessment, damage, most)
+    return Answer("", script, assessment, damage, most)
 
 
 def _call(program: Sequence[str], seconds: int, *arguments: object) -> tuple[int, str, int]:

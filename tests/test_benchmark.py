@@ -16,7 +16,8 @@ from benchmarks.generator import STEPS, Case, load_backup, make_case
 from benchmarks.history import STARTED, Plan
 from benchmarks.lives import Act, live
 from benchmarks.log import log_text
-from benchmarks.results import append, line_of, read
+from benchmarks.report import report
+from benchmarks.results import append, bad_gates, line_of, read
 from benchmarks.run import plans
 from benchmarks.score import Repair, repaired, score
 from benchmarks.server import OwnServer
@@ -198,6 +199,9 @@ def test_a_run_goes_on_where_it_was_stopped(bench: Bench, tmp_path: Path) -> Non
     with file.open("a") as out:
         out.write('{"plan": {"sui')  # the machine went down
     assert read(file) == [line]
+    text = report([line], "Made by hand.")
+    assert "- webshop-missing-where-0-1: script: no repair.sql" in text
+    assert "| missing-where | 1 | 0 | 0 | 0 of 1 | 0 | 0 | 0.000 | 0 | 1 |" in text
 
 
 def test_what_people_do_by_hand_harms(bench: Bench) -> None:
@@ -285,6 +289,13 @@ def test_a_wrong_value_is_caught_as_harm(bench: Bench, tmp_path: Path) -> None:
     wrong = script(tmp_path, "UPDATE stores SET name = 'X' WHERE id = 2;")
     result = repaired(bench.server, case, wrong)
     assert (result.written, result.harmed, result.legitimate_lost) == (1, 1, 1)
+    nothing = score(bench.server, case, tmp_path / "run", ("false",))
+    harmful = replace(nothing, repair=result)
+    assert not harmful.gates_hold
+    assert bad_gates([line_of(case, harmful, {}), line_of(case, nothing, {})]) == [
+        "webshop-missing-where-30-1 (XXS, add): harmed 1, legit lost 1, safe wrong 0, orphans 0",
+        """    wrote public.stores {"id":"2"} name: was 'Южный', now 'X', true 'Южный'""",
+    ]
 
 
 def test_a_product_that_fails_scores_nothing(bench: Bench, tmp_path: Path) -> None:
