@@ -54,9 +54,8 @@ def test_a_partial_log_and_a_suspicion(scratch, tmp_path):
         assert [one.label for one in case.damage("public.product")] == ["omission"] * 4
 
 
-@pytest.mark.parametrize("back", ["price / 1.10", "round(price * 100 / 110, 2)"])
-def test_a_step_that_was_taken_back_on_purpose(scratch, tmp_path, back):
-    happened = f"{CLOSE}; {RAISE}; UPDATE product SET price = {back} WHERE store = 3; {SUM}"
+def test_a_step_that_was_taken_back_on_purpose(scratch, tmp_path):
+    happened = f"{CLOSE}; {RAISE}; UPDATE product SET price = price / 1.10 WHERE store = 3; {SUM}"
     with located(scratch, tmp_path, BACKUP, happened, STEPS) as case:
         assert (case.located.verdict, case.faults) == ("clean", [])
 

@@ -25,6 +25,7 @@ from recovery.model import Act, Event, FaultClass
 
 _SUSPECTED = 6.0  # bits: that a suspected step was not done at all needs few rows to be believed
 _LOST_MIN = 3  # steps in a row that all left nothing are no accident
+_OTHERS_SHARE = 4
 _SPARED_MIN = 3  # whole rows that are still there as they were
 _KEPT_MIN = 10  # rows of an update; their former values must be of this many sorts:
 _SORTS_MIN = 3
@@ -112,6 +113,8 @@ def admits(scene: Scene, candidate: Candidate, score: Score, witness: Witness) -
     if witness.covered or witness.vouched:
         return True
     acts = [act for act in scene.history if act.id in candidate.omitted]
+    if len(acts) > 1 and score.others * _OTHERS_SHARE > score.hits:
+        return False  # steps whose rows hold something else were hardly all lost
     return _witnessed(scene, acts) or _no_accident(scene, acts)
 
 
@@ -154,7 +157,7 @@ def _candidate(scene: Scene, acts: Sequence[Act]) -> Candidate:
     first, last = acts[0], acts[-1]
     suspected = any((step := scene.step(act.id)) and step.suspect for act in acts)
     targets = tuple(target for act in acts for target in scene.aims(act))
-    covered = scene.covered(targets)
+    witnessed = _witnessed(scene, acts)
     return Candidate(
         FaultClass.SKIPPED,
         first.id,
@@ -165,8 +168,9 @@ def _candidate(scene: Scene, acts: Sequence[Act]) -> Candidate:
         (),
         math.log2(max(len(scene.history), 2)) + len(acts[:2]) - _SUSPECTED * suspected,
         targets,
-        _surviving(scene, targets),
-        certain=covered or _witnessed(scene, acts),
+        # Without a witness only a log that is complete indeed makes anything sure.
+        _surviving(scene, targets) if witnessed else frozenset(),
+        certain=witnessed or scene.covered(targets),
     )
 
 
