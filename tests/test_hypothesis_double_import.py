@@ -96,3 +96,13 @@ def test_some_equal_rows_are_work(scratch, tmp_path):
     """
     with located(scratch, tmp_path, BACKUP, happened, [step("1", INVOICES)]) as case:
         assert (case.located.verdict, case.faults) == ("clean", [])
+
+
+def test_a_batch_that_came_again_hours_later_is_never_certain(scratch, tmp_path):
+    """It may be what is done every shift: shown, with what would go, for a person to decide."""
+    happened = f"""
+    {INVOICES}; UPDATE invoice SET made = made - interval '9 hours' WHERE id > 5; {INVOICES};
+    """
+    with located(scratch, tmp_path, BACKUP, happened, [step("1", "SELECT 1")]) as case:
+        assert case.faults == [("", "double-import")]
+        assert counted(case.damage("public.invoice")) == {"direct stale": list(range(16, 26))}

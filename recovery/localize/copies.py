@@ -27,7 +27,8 @@ CERTAIN_MIN = 8  # different rows that all came again: nobody's work looks like 
 _BATCH_SHARE = 0.9  # of the copies must keep one distance
 _LISTED_MAX = 5000
 _EQUAL_MAX = 16  # rows of one content; where there are more they are nothing remarkable
-_SOON_SECONDS = 20 * 3600  # what comes later may be what is done every day
+_SOON_SECONDS = 3600  # what comes again so soon is no new work
+_LATER_SECONDS = 20 * 3600  # what comes later than this may be what is done every day
 _NEAR = 3  # batches that may lie between a row and its copy, where no time tells
 _NULL = "\\N"
 
@@ -101,6 +102,7 @@ class Batch:
     rows: int
     distinct: int  # different contents
     usual: bool  # equal rows are nothing remarkable in this table
+    soon: bool  # the copies came right behind what they repeat
 
 
 def doubled_tables(scene: Scene) -> Sequence[Table]:
@@ -225,23 +227,23 @@ def _batch(scene: Scene, table: Table) -> Batch | None:
         f"INSERT INTO twin {paired} {_KEPT}",
         names | {"key": json_path(number.name), "distance": str(distance)},
     )
-    later = _later(scene, table, distance, rows)
-    return Batch(table, rows, distinct, later or repeated * 10 > contents)
+    gap = _gap(scene, table)
+    later = distance > _NEAR * rows if gap is None else gap > _LATER_SECONDS
+    soon = gap is not None and gap <= _SOON_SECONDS
+    return Batch(table, rows, distinct, later or repeated * 10 > contents, soon)
 
 
-def _later(scene: Scene, table: Table, distance: int, rows: int) -> bool:
-    """Did the copies come so much later that it may be what is done every day? Told by times
-    that the database put in itself, and without any by how far apart the numbers are."""
+def _gap(scene: Scene, table: Table) -> float | None:
+    """Seconds between a row and its copy at most, by times that the database put in itself."""
     gaps = []
     for column in table.columns:
         if column.type.startswith("timestamp") and column.default:
-            row = scene.facts.execute(_GAP, {"table": table.name, "path": json_path(column.name)})
-            (gap,) = row.fetchone() or (None,)
-            if gap is not None:
-                gaps.append(int(gap))
-    if gaps:
-        return max(gaps) > _SOON_SECONDS * 1_000_000
-    return distance > _NEAR * rows
+            row = scene.facts.execute(
+                _GAP, {"table": table.name, "path": json_path(column.name)}
+            ).fetchone()
+            if row is not None and row[0] is not None:
+                gaps.append(int(row[0]) / 1_000_000)
+    return max(gaps, default=None)
 
 
 def _compared(scene: Scene, table: Table) -> tuple[str, Mapping[str, str]]:

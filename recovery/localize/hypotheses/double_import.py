@@ -180,7 +180,7 @@ def _again(scene: Scene, batches: Sequence[Batch], act: str) -> Candidate:
         (),
         math.log2(max(len(scene.history), 2)) + 1,
         scene.aims(done) or _targets(batches),
-        certain=_certain(batches),
+        certain=_certain(scene, batches),
     )
 
 
@@ -203,7 +203,7 @@ def _inserted(scene: Scene, batches: Sequence[Batch]) -> Candidate:
         (),
         10.0 + math.log2(max(len(scene.schema.tables), 2)),
         _targets(batches),
-        certain=_certain(batches),
+        certain=_certain(scene, batches),
     )
 
 
@@ -211,9 +211,14 @@ def _targets(batches: Sequence[Batch]) -> tuple[Target, ...]:
     return tuple(Target("insert", batch.table.name, frozenset()) for batch in batches)
 
 
-def _certain(batches: Sequence[Batch]) -> bool:
+def _certain(scene: Scene, batches: Sequence[Batch]) -> bool:
+    """Many different rows came again right behind the first ones: nobody's work looks like that.
+    Tables without a time of their own go with those that have one."""
+    if all(scene.log.covers(batch.table.name) for batch in batches):
+        return True
     whole = max(batch.distinct for batch in batches) >= CERTAIN_MIN
-    return whole and not any(batch.usual for batch in batches)
+    soon = any(batch.soon for batch in batches)
+    return whole and soon and not any(batch.usual for batch in batches)
 
 
 def _parameters(batches: Sequence[Batch]) -> tuple[tuple[str, str], ...]:
