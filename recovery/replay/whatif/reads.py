@@ -317,7 +317,6 @@ class Reader:
             return
         reading.unobserved |= body.catches
         reading.shuffled |= body.loops or not all(self._one_row(one) for one in body.firsts)
-        # A condition decides what is run: rows that were found are not all that was looked for.
         for text in body.queries:
             self._body_statement(text, reading)
 
