@@ -9,8 +9,9 @@ behind the step where it makes a difference.
 
 Under a partial log, raising a price by 5 % twice may be what somebody wanted. It is claimed where
 people say so, where the client program reported the rows of all runs together, where rows that
-both runs added (copies, an audit trail) show that they were seconds apart, or where a typed list
-of rows came a second time to the letter and has no times of its own.
+both runs added (copies, an audit trail) show that they were seconds apart and several of them are
+concerned, or where a typed list of rows came a second time to the letter and has no times of its
+own.
 """
 
 import math
@@ -34,7 +35,9 @@ from recovery.model import Act, FaultClass
 _TIMES_MAX = 10
 _SUSPECTED = 6.0  # bits
 _ALIKE = 12.0  # bits: rows that are the same in all that the step gave them
-_TYPED_ROWS_MIN = 3
+_UPDATED_MIN = 3  # rows; one piece sold twice within seconds is business
+_SORTS_MIN = 2  # different rows of one step; and so is one article that was scanned twice
+_TYPED_MIN = 3
 _TYPED_CHARACTERS_MIN = 30
 _AGAIN = "~again/"
 
@@ -139,10 +142,11 @@ SELECT median(late) FILTER (came), median(late) FILTER (NOT came) FROM late
 """
 
 # How far the clock columns of added rows are from what the two runs predict: rows of the first
-# run, and of the copy.
+# run, and of the copy; and whether they show more than days.
 _APART = """
-SELECT median(late) FILTER (first), median(late) FILTER (NOT first) FROM (
-    SELECT c.t_row AS first, epoch(try_cast(left(c.c, 26) AS TIMESTAMP))
+SELECT median(late) FILTER (first), median(late) FILTER (NOT first),
+       bool_or(contains(shown, ':')) FROM (
+    SELECT c.t_row AS first, c.c AS shown, epoch(try_cast(left(c.c, 26) AS TIMESTAMP))
            - epoch(try_cast(left(c.f, 26) AS TIMESTAMP)) AS late
     FROM cell c JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
     WHERE c.c_row AND c.f_row AND NOT c.b_row
@@ -190,10 +194,15 @@ def admits(scene: Scene, candidate: Candidate, score: Score, witness: Witness) -
     complained = witness.complaints.explained > witness.complaints.fine + witness.complaints.against
     if suspected or complained or _all_reported(scene, candidate, witness):
         return True
-    apart = _seconds_apart(scene, candidate)
-    if apart is not None:
-        return abs(apart) <= TOLERANCE_SECONDS
-    return _to_the_letter(scene, candidate.step) and _typed(candidate.statement)
+    apart = _apart(scene, candidate)
+    if apart is not None and abs(apart.seconds) > TOLERANCE_SECONDS:
+        return False
+    if apart is not None and apart.exact and _rows_again(scene, candidate) >= _UPDATED_MIN:
+        return True
+    sorts = _sorts_again(scene, candidate)
+    if apart is not None and apart.exact and sorts >= _SORTS_MIN:
+        return True
+    return sorts > 0 and _typed(candidate.statement, 1 if apart and apart.exact else _TYPED_MIN)
 
 
 def told(candidate: Candidate, score: Score) -> str:
@@ -306,27 +315,55 @@ def _all_reported(scene: Scene, candidate: Candidate, witness: Witness) -> bool:
     return witness.step.rows == once * int(dict(candidate.parameters)["times"])
 
 
-def _seconds_apart(scene: Scene, candidate: Candidate) -> float | None:
+@dataclass(frozen=True, slots=True)
+class _Apart:
     """Between the rows that the step added and those that its copy added, by their own times;
-    None when they have none."""
+    `exact`: these are more than days."""
+
+    seconds: float
+    exact: bool
+
+
+def _apart(scene: Scene, candidate: Candidate) -> _Apart | None:
+    """None when the rows have no times."""
     row = scene.facts.execute(_APART, {"step": candidate.step}).fetchone()
     if row is None or row[0] is None or row[1] is None:
         return None
     (insert,) = (one for one in candidate.happened if isinstance(one, Insert))
     logged = next(act.at for act in scene.history if act.id == candidate.step)
-    return float(row[1]) - float(row[0]) + (insert.act.at - logged).total_seconds()
+    late = (insert.act.at - logged).total_seconds()
+    return _Apart(float(row[1]) - float(row[0]) + late, bool(row[2]))
 
 
-def _to_the_letter(scene: Scene, step: str) -> bool:
-    """Is every row that the step made there once more?"""
+def _rows_again(scene: Scene, candidate: Candidate) -> int:
+    """Rows that the statements name and that were updated again, seen as the copy left them."""
     row = scene.facts.execute(
-        "SELECT coalesce(bool_and(more >= made), false) FROM copied WHERE step = ?", [step]
+        """SELECT count(DISTINCT ("table", key)) FROM cell
+        WHERE by_fault AND t_row AND c_row AND c IS NOT DISTINCT FROM f
+          AND list_contains(?::VARCHAR[], "table")""",
+        [[target.table for target in candidate.targets if target.op == "update"]],
     ).fetchone()
-    return row == (True,)
+    assert row is not None
+    return int(row[0])
 
 
-def _typed(text: str) -> bool:
-    """A list of different rows, and so much of it that nobody types it again by chance."""
+def _sorts_again(scene: Scene, candidate: Candidate) -> int:
+    """How many different rows the statements made, when all of them are there once more to the
+    letter."""
+    row = scene.facts.execute(
+        """SELECT count(*) FILTER (list_contains($aimed::VARCHAR[], "table")),
+               coalesce(bool_and(more >= made), false) FROM copied WHERE step = $step""",
+        {
+            "step": candidate.step,
+            "aimed": [target.table for target in candidate.targets if target.op == "insert"],
+        },
+    ).fetchone()
+    assert row is not None
+    return int(row[0]) if row[1] else 0
+
+
+def _typed(text: str, rows_min: int) -> bool:
+    """So many different rows, and so much in them that nobody types it again by chance."""
     inserts = [
         one.stmt.insert_stmt
         for one in postgast.parse(text).stmts
@@ -338,7 +375,7 @@ def _typed(text: str) -> bool:
         for row in insert.select_stmt.select_stmt.values_lists
     ]
     characters = sum(len(value) for row in rows for value in row)
-    return len(set(rows)) >= _TYPED_ROWS_MIN and characters >= _TYPED_CHARACTERS_MIN
+    return len(set(rows)) >= rows_min and characters >= _TYPED_CHARACTERS_MIN
 
 
 def _constants(row: ast.Node) -> Iterator[str]:
