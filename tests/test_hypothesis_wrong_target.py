@@ -89,12 +89,13 @@ def test_two_columns_changed_on_purpose(scratch, tmp_path):
 
 
 def test_ordinary_work_on_a_list_of_rows(scratch, tmp_path):
-    """Two of the listed rows were taken back and two others were marked: any rows can be listed."""
-    logged = "UPDATE product SET mail = 'none' WHERE id IN (1, 2, 3, 4, 5, 6, 7, 8)"
+    """Two of the listed rows were taken back and the same was done to two others, on purpose: any
+    rows can be listed."""
+    logged = "UPDATE product SET net = net * 2 WHERE id IN (1, 2, 3, 4, 5, 6, 7, 8)"
     happened = f"""
     {logged};
-    UPDATE product SET mail = 'm' || id WHERE id IN (2, 5);
-    UPDATE product SET mail = 'none' WHERE id IN (31, 47);
+    UPDATE product SET net = net / 2 WHERE id IN (2, 5);
+    UPDATE product SET net = net * 2 WHERE id IN (31, 47);
     """
     with located(scratch, tmp_path, BACKUP, happened, [step("1", logged)]) as case:
         assert (case.located.verdict, case.faults) == ("clean", [])

@@ -21,7 +21,7 @@ from recovery.localize.aims import (
 from recovery.localize.hits import Look, in_question, lay_verge, looks
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.looks import before, instead, sight
-from recovery.localize.readings import names_rows, readings
+from recovery.localize.readings import Reading, names_rows, readings
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.sides import BOTH_MIN, sides, speaks_for
@@ -117,7 +117,7 @@ def _other_rows(scene: Scene) -> Iterator[_Other]:
             if condition.kind == "other" or not names_rows(condition, key):
                 continue
             for one in readings(scene, look, condition):
-                if names_rows(one.executed, key):
+                if names_rows(one.executed, key) and _is_another(scene, look, one):
                     both = min(one.extra, one.kept)
                     yield _Other(look.act, look.place, condition.text, one.text, one.statement,
                                  one.bits, both)  # fmt: skip
@@ -137,6 +137,14 @@ def _other_columns(scene: Scene) -> Iterator[_Other]:
             best, text = max(seen, key=lambda one: one[0].hits - one[0].misses)
             if best.worth_trying:
                 yield _Other(look.act, look.place, pair.meant, pair.hit, text, bits, pair.rows)
+
+
+def _is_another(scene: Scene, look: Look, one: Reading) -> bool:
+    """Is it another list, or the list with one row for another? Some rows more and some less is
+    what ordinary work looks like, unless the log holds all of it."""
+    logged, executed = set(one.condition.constants), set(one.executed.constants)
+    swapped = len(logged - executed) == len(executed - logged) == 1
+    return one.done == one.extra or swapped or scene.covered((look.aimed,))
 
 
 @dataclass(frozen=True, slots=True)
