@@ -169,11 +169,15 @@ def caught(
 
 
 def _first_wrong(trials: Trials, case: Case, dependence: Dependence) -> Finding | None:
+    """Told wrongly by this engine and rightly by the sound one: else it is a fault of both."""
     with trials.fast(dependence) as fast:
         for number, changes in enumerate(case.faults):
             wrong = trials.wrong(fast, changes)
-            if wrong:
-                return Finding(case.seed, number, "weakened", wrong, case.steps, changes)
+            if not wrong:
+                continue
+            with trials.fast() as sound:
+                if not trials.wrong(sound, changes):
+                    return Finding(case.seed, number, "weakened", wrong, case.steps, changes)
     return None
 
 
