@@ -12,13 +12,13 @@ from pathlib import Path
 
 from benchmarks.history import Fault, Happening, History, Plan, make_history
 from benchmarks.log import Log, complain, derive, log_text
+from benchmarks.probes import differences
 from benchmarks.storage import after, damage
 from benchmarks.suites import Suite
 from benchmarks.truth import (
     Cell,
     Truth,
     Worlds,
-    differences,
     find_truth,
     live_both,
     live_more,

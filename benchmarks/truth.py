@@ -2,7 +2,7 @@
 can tell, and whether the fault itself can be told from others. README.md has the definitions."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -10,10 +10,10 @@ import psycopg
 from benchmarks.history import Fault, Happening, History, Plan, happened, meant
 from benchmarks.lives import Act, World, live, read_as
 from benchmarks.log import Log
+from benchmarks.probes import differences, probes, with_probe
 from recovery.demo.bundle import Server, TrueCell
 from recovery.demo.twin import (
     DamagedCell,
-    Row,
     State,
     TableShape,
     compact,
@@ -87,10 +87,14 @@ def live_more(server: Server, plan: Plan, history: History, worlds: Worlds, log:
     logged_intended = _tried(server, right, worlds.start)
     logged_actual = _tried(server, wrong, worlds.start)
     probed = []
-    for texts in [] if plan.complete else _probes(history, worlds):
+    for texts in (
+        []
+        if plan.complete
+        else probes(history, worlds.tables, worlds.intended.state, worlds.actual.state)
+    ):
         pair = []
         for acts in (meant(history.happenings), happened(history.happenings)):
-            pair.append(_tried(server, _with_probe(history, acts, texts), worlds.start))
+            pair.append(_tried(server, with_probe(history, acts, texts), worlds.start))
         probed.append((pair[0], pair[1]))
     return replace(
         worlds, logged_intended=logged_intended, logged_actual=logged_actual, probed=tuple(probed)
@@ -166,16 +170,6 @@ def find_truth(plan: Plan, history: History, worlds: Worlds, log: Log) -> Truth:
         if cell not in damaged and any(judge.fault_of.get(step) for step in steps)
     )
     return Truth(true, masked, hidden, fault_of=tuple(owners))
-
-
-def differences(
-    shape: TableShape, good: Row | None, bad: Row | None
-) -> Iterable[tuple[str, str | None]]:
-    if good is None or bad is None:
-        row = None if good is None else compact(dict(zip(shape.columns, good, strict=True)))
-        return (("", row),)
-    pairs = zip(shape.columns, good, bad, strict=True)
-    return tuple((name, value) for name, value, other in pairs if value != other)
 
 
 class _Judge:
@@ -317,86 +311,6 @@ def _tried(server: Server, acts: Sequence[Act], start: State) -> World:
     world = _lived(server, "tried", acts, start, checked=False, watched=False)
     server.drop(f"{_PREFIX}_tried")
     return world
-
-
-# --- probes ---------------------------------------------------------------------------------------
-
-
-def _with_probe(history: History, acts: Sequence[Act], texts: Sequence[str]) -> list[Act]:
-    """The acts with undocumented work just before the first fault."""
-    first = min(fault.place for fault in history.faults)
-    of = {one.id: one for one in history.happenings}
-    slot = max(one.slot for one in history.happenings) + 10
-    placed = [(of[act.id], act) for act in acts]
-    before = [act for one, act in placed if max(one.place, one.ran_place) < first]
-    after = [act for one, act in placed if max(one.place, one.ran_place) >= first]
-    moment = after[0].at if after else acts[-1].at
-    probe = [Act(f"probe{n}", moment, text, slot) for n, text in enumerate(texts)]
-    return [*before, *probe, *after]
-
-
-def _probes(history: History, worlds: Worlds) -> list[list[str]]:
-    """Ways to have edited every struck cell before the fault: to another value of the column, and
-    by one unit of the last place up and down. What the fault struck through others (totals kept by
-    triggers, children) is edited in a life of its own: both at once could hide each other."""
-    struck: dict[str, set[str]] = {}
-    rows_gone = set()
-    for shape in worlds.tables:
-        good, bad = worlds.intended.state[shape.name], worlds.actual.state[shape.name]
-        for key in good.keys() | bad.keys():
-            for column, _ in differences(shape, good.get(key), bad.get(key)):
-                struck.setdefault(shape.name, set())
-                if column:
-                    struck[shape.name].add(column)
-                elif key not in bad:
-                    rows_gone.add(shape.name)
-    shape_of = {shape.name: shape for shape in worlds.tables}
-    for table in rows_gone:
-        shape = shape_of[table]
-        plain = [name for at, name in enumerate(shape.columns) if at not in shape.key]
-        struck[table] |= set(plain)
-    direct = {table for fault in history.faults for table in fault.strike.tables}
-    return [
-        texts
-        for way, own in (("far", True), ("up", True), ("down", True), ("far", False))
-        if (
-            texts := [
-                _edit(shape_of[table], column, way)
-                for table, columns in sorted(struck.items())
-                for column in sorted(columns)
-                if (table in direct) == own
-            ]
-        )
-    ]
-
-
-def _edit(shape: TableShape, column: str, way: str) -> str:
-    """An edit of a column in every row, whatever its type; nothing where no edit is allowed."""
-    schema, relation = shape.name.split(".", 1)
-    table, name = f'"{schema}"."{relation}"', '"' + column.replace('"', '""') + '"'
-    unit = f"(10.0 ^ (-scale({name}::text::numeric)))::numeric"
-    ways = {
-        "up": (f"{name} + {unit}", f"left({name}, -1) || 'ж'"),
-        "down": (f"{name} - {unit}", f"'0' || {name}"),
-        "far": (
-            f"COALESCE({name}, 0) + 37",
-            f"COALESCE({name}, '2000-01-01') + interval '37 minutes'",
-            f"COALESCE({name}, '2000-01-01') + 37",
-            f"left(COALESCE({name}, ''), 3) || '~'",
-        ),
-    }
-    tries = [f"UPDATE {table} SET {name} = {value}" for value in ways[way]]
-    if way == "far":
-        tries.append(
-            f"UPDATE {table} t SET {name} = n.b FROM (SELECT {name} AS a,"
-            f" COALESCE(lead({name}) OVER w, first_value({name}) OVER w) AS b"
-            f" FROM (SELECT DISTINCT {name} FROM {table}) d WINDOW w AS (ORDER BY {name})) n"
-            f" WHERE t.{name} = n.a"
-        )
-    text = "NULL;"
-    for statement in reversed(tries):
-        text = f"BEGIN {statement}; EXCEPTION WHEN OTHERS THEN {text} END;"
-    return f"DO $probe$ BEGIN {text} END $probe$"
 
 
 # --- other single deviations that leave the same data --------------------------------------------
