@@ -96,6 +96,8 @@ class Hypothesis:
     settle   what the class knows of single rows, once the fault of this name is graded: it may
              lower grades in `damage`, and add rows that a person has to decide about
     asks     questions to a person that come with the fault
+    on_purpose  somebody may have wanted just that, and not written it down: without a witness
+             nothing is surer than stale
     """
 
     fault_class: FaultClass
@@ -107,3 +109,4 @@ class Hypothesis:
     asks: Callable[[duckdb.DuckDBPyConnection, Candidate, Fault], tuple[Question, ...]] = (
         no_question
     )
+    on_purpose: bool = False

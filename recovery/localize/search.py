@@ -278,8 +278,12 @@ def _proved(search: Search, scene: Scene, trial: Trial) -> Trial | None:
         last_to_write(search.facts),
         judged.agreement,
     )
-    admitted = BY_CLASS[candidate.fault_class].admits(scene, candidate, judged, witness)
-    return Trial(candidate, judged, trial.name) if admitted else None
+    hypothesis = BY_CLASS[candidate.fault_class]
+    if not hypothesis.admits(scene, candidate, judged, witness):
+        return None
+    if hypothesis.on_purpose and not (witness.covered or witness.vouched):
+        candidate = replace(candidate, certain=False)
+    return Trial(candidate, judged, trial.name)
 
 
 def _mistakes(search: Search, scene: Scene) -> Sequence[Trial]:

@@ -203,4 +203,4 @@ def _claimed(scene: Scene, found: Sequence[_Found]) -> Sequence[_Found]:
     return [one for one in found if one in sure or one in beside]
 
 
-HYPOTHESIS = Hypothesis(FaultClass.MANGLED_VALUES, propose, told, ask)
+HYPOTHESIS = Hypothesis(FaultClass.MANGLED_VALUES, propose, told, ask, on_purpose=True)

@@ -233,4 +233,4 @@ def _along(scene: Scene, one: Batch, sure: Sequence[Batch]) -> bool:
     return bool(sure) and one.rows == "all" and one.hits >= WORK_MIN
 
 
-HYPOTHESIS = Hypothesis(FaultClass.TIME_SHIFT, propose, told, ask)
+HYPOTHESIS = Hypothesis(FaultClass.TIME_SHIFT, propose, told, ask, on_purpose=True)
