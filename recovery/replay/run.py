@@ -22,6 +22,7 @@ from recovery.replay.session import PreparationRefused, Session
 from recovery.replay.whatif import WhatIf, open_whatif
 from recovery.scratch.cluster import Cluster
 
+_PATIENCE = 8  # a base run with notes costs about so many plain ones
 _SUSPECTS_MAX = 24  # steps and tables that are told whole because their images do not add up
 
 Suspects = dict[str, frozenset[str]]
@@ -166,13 +167,31 @@ def _session(ground: Ground, database: str, manner: _Manner = _PLAIN) -> Session
     )
 
 
+@dataclass(slots=True)
+class _Opened:
+    """What-ifs over one base. They are opened when so many forecasts were asked for that the
+    base run with notes, which costs as much as several plain ones, is worth it."""
+
+    base: Replay
+    history: History
+    asked: int = 0
+    whatif: WhatIf | None = None
+
+    def close(self) -> None:
+        if self.whatif is not None:
+            self.whatif.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Laboratory:
     """`recovery.model.Laboratory` over a ground. Steps issue the ids of the replay before. The
-    first forecast over a base costs a replay of it, in a database that stays open for others."""
+    first `patience` forecasts over a base are whole replays; then a database is opened for what-ifs
+    over it, and stays open for others. What those tell is quick, and proved by nobody: whoever
+    claims something runs the history."""
 
     ground: Ground
-    _open: list[WhatIf] = field(default_factory=list, repr=False, compare=False)
+    patience: int = _PATIENCE
+    _open: list[_Opened] = field(default_factory=list, repr=False, compare=False)
 
     def close(self) -> None:
         """Give up what was kept open for forecasts; it is opened again when it is needed."""
@@ -191,12 +210,17 @@ class Laboratory:
     def forecast(
         self, base: Replay, history: History, deviant: History, name: str
     ) -> Forecast | None:
-        """By running again only the acts that can tell; where that cannot be, by replaying all."""
+        """By running again only the acts that can tell; where that cannot be, or is not worth it
+        yet, by replaying all."""
         if not any(one.base is base and one.history == history for one in self._open):
             self.close()
+            self._open.append(_Opened(base, history))
+        opened = self._open[0]
+        opened.asked += 1
+        if opened.whatif is None and opened.asked > self.patience:
             self.ground.identities.recall(self.ground.facts)
-            self._open.append(open_whatif(self.ground, history, base))
-        told = self._open[0].forecast(deviant, name)
+            opened.whatif = open_whatif(self.ground, history, base)
+        told = opened.whatif.forecast(deviant, name, exact=False) if opened.whatif else None
         return told or self.forecast_slowly(base, history, deviant, name)
 
     def lay_beside(self, base: str, run: str, name: str) -> None:

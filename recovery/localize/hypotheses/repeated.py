@@ -16,7 +16,7 @@ own.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import postgast
@@ -255,11 +255,11 @@ def _candidate(scene: Scene, again: _Again, act: Act, place: _Place) -> Candidat
     # All candidates of a round share the name: each may find the ids that the copies have today.
     earlier = sum(one.id.startswith(_AGAIN) for one in scene.history)
     name = f"{_AGAIN}{earlier + 1}"
-    copy = Act(
-        name,
-        act.statements * (again.times - 1),
-        act.at + timedelta(seconds=place.late),
-        act.transaction,
+    copy = replace(
+        act,
+        id=name,
+        statements=act.statements * (again.times - 1),
+        at=act.at + timedelta(seconds=place.late),
     )
     parameters = [("times", str(again.times))]
     if place.after != act.id:

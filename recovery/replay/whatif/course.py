@@ -47,8 +47,9 @@ class _Write:
 class Course:
     """`reran`: acts that were run, in order. `rows`: what the server reported for each."""
 
-    def __init__(self, tools: Tools, turns: Mapping[int, Turn]) -> None:
+    def __init__(self, tools: Tools, turns: Mapping[int, Turn], *, exact: bool) -> None:
         self._tools = tools
+        self._exact = exact
         self._base = tools.base
         self._versions = tools.base.versions
         self._turns = turns
@@ -172,8 +173,9 @@ class Course:
         contents = self._contents(number) if order[1] == _BASE else {}
         likely = self._versions.written[number] if order[1] == _BASE else []
         ran, stand = self._tried(act, reading, {*contents, *woken}, likely, before)
-        if reading.counted and _several(ran.written):
+        if self._exact and reading.counted and _several(ran.written):
             raise Untold(f"{act.id} numbers rows in the order in which they lie")
+        self._rows_have_keys(act, reading, ran)
         self.reran.append(act.id)
         self.rows[act.id] = ran.rows
         for written in ran.written:
@@ -188,6 +190,16 @@ class Course:
             raise Untold(f"{act.id} depends on the order in which rows lie")
         if reading.session and not reading.volatile:
             raise Untold(f"{act.id} asks the session for a number")
+
+    def _rows_have_keys(self, act: Act, reading: Reading, ran: Ran) -> None:
+        """Rows without a key are followed by how many there are of each, and that is not enough
+        where an act writes them again, or may have met any of them."""
+        tables = self._base.relations.tables
+        met = {one.table for one in ran.written}
+        if reading.opaque:
+            met |= {one.number for one in tables if self._versions.rows[one.number]}
+        if any(not tables[number].keyed for number in met):
+            raise Untold(f"{act.id} works on rows without a key")
 
     def _contents(self, number: int) -> dict[Place, Content]:
         """What the rows that a base act wrote are here before it."""

@@ -100,18 +100,19 @@ class WhatIf:
         """The working database goes."""
         self._stack.close()
 
-    def forecast(self, deviant: History, name: str) -> Forecast | None:
+    def forecast(self, deviant: History, name: str, *, exact: bool = True) -> Forecast | None:
         """As `recovery.model.Laboratory.forecast`, for the base that this was opened with. None:
-        it cannot be told this way, a whole replay has to."""
+        it cannot be told this way, a whole replay has to. Not `exact`: which of several rows that
+        one statement makes gets which number may be otherwise than in a whole replay."""
         self.reran = ()
         self.refusal = ""
         try:
-            return self._forecast(deviant, name)
+            return self._forecast(deviant, name, exact=exact)
         except Untold as untold:
             self.refusal = str(untold)
             return None
 
-    def _forecast(self, deviant: History, name: str) -> Forecast:
+    def _forecast(self, deviant: History, name: str, *, exact: bool) -> Forecast:
         if self._found.obstacle:
             raise Untold(self._found.obstacle)
         if self._connection.closed:
@@ -119,7 +120,7 @@ class WhatIf:
         apart = turns(self.history, deviant)
         if apart and min(apart) <= self._found.floor:
             raise Untold("it begins before definitions were changed")
-        course = Course(self._tools, apart)
+        course = Course(self._tools, apart, exact=exact)
         lines = []
         self._runner.begin()
         try:
