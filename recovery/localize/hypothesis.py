@@ -83,6 +83,17 @@ def no_question(
     return ()
 
 
+def nobody(candidate: Candidate) -> bool:
+    """Nobody wants that."""
+    return False
+
+
+def in_one_column(candidate: Candidate) -> bool:
+    """Somebody may want to have one column otherwise; what several suffered at once was no
+    purpose."""
+    return sum(len(target.columns) for target in candidate.targets) <= 1
+
+
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
     """A class of faults.
@@ -109,4 +120,4 @@ class Hypothesis:
     asks: Callable[[duckdb.DuckDBPyConnection, Candidate, Fault], tuple[Question, ...]] = (
         no_question
     )
-    on_purpose: bool = False
+    on_purpose: Callable[[Candidate], bool] = nobody

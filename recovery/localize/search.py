@@ -207,17 +207,27 @@ def _best(search: Search, scene: Scene, found: int) -> Found | None:
         if (trial := _try(search, scene, candidate, f"trial-{found}-{number}")) is not None
     ]
     tried.sort(key=lambda one: (-round(one.score.fit, 3), -one.score.hits, one.name))
+    refused: list[Trial] = []
     for place, likely in enumerate(tried):
-        trial = _proved(search, scene, likely)
-        if trial is not None:
-            rivals = [
-                one
-                for one in tried[place + 1 :]
-                if trial.score.fit - one.score.fit <= CREDIBLE
-                and _explains_the_same(search.facts, trial, one)
-                and not _is_the_same(search.facts, trial, one)
-            ]
-            return Found(trial, tuple(rivals))
+        proof = _proved(search, scene, likely)
+        if proof is None:
+            continue
+        trial = proof.trial
+        if not proof.admitted:
+            refused.append(trial)
+            continue
+        others = [
+            one
+            for one in (*refused, *tried[place + 1 :])
+            if _explains_the_same(search.facts, trial, one)
+            and not _is_the_same(search.facts, trial, one)
+        ]
+        # What explains the same much better, and may be work that nobody wrote down, stays in
+        # the way of a worse explanation.
+        if any(one.score.fit - trial.score.fit > CREDIBLE for one in others):
+            continue
+        rivals = [one for one in others if trial.score.fit - one.score.fit <= CREDIBLE]
+        return Found(trial, tuple(rivals))
     return None
 
 
@@ -256,9 +266,17 @@ def _judged(search: Search, scene: Scene, candidate: Candidate, told: Forecast) 
     )
 
 
-def _proved(search: Search, scene: Scene, trial: Trial) -> Trial | None:
-    """The trial by a replay of its whole history, whatever was forecast; None when the fault is
-    not to be claimed: it explains too little, or there is no evidence but the cells."""
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """A trial by a replay of its whole history. Not `admitted`: there is no evidence but the
+    cells."""
+
+    trial: Trial
+    admitted: bool
+
+
+def _proved(search: Search, scene: Scene, trial: Trial) -> _Proof | None:
+    """None when the replay says otherwise than what was forecast: it explains too little."""
     candidate = trial.candidate
     if not trial.score.accepted:
         return None
@@ -279,11 +297,10 @@ def _proved(search: Search, scene: Scene, trial: Trial) -> Trial | None:
         judged.agreement,
     )
     hypothesis = BY_CLASS[candidate.fault_class]
-    if not hypothesis.admits(scene, candidate, judged, witness):
-        return None
-    if hypothesis.on_purpose and not (witness.covered or witness.vouched):
+    if hypothesis.on_purpose(candidate) and not (witness.covered or witness.vouched):
         candidate = replace(candidate, certain=False)
-    return Trial(candidate, judged, trial.name)
+    admitted = hypothesis.admits(scene, candidate, judged, witness)
+    return _Proof(Trial(candidate, judged, trial.name), admitted)
 
 
 def _mistakes(search: Search, scene: Scene) -> Sequence[Trial]:

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from diffing.model import Column, Table
 from recovery.localize.batches import candidates, cells_told, overlap, parameters, vouched
-from recovery.localize.hypothesis import Candidate, Hypothesis
+from recovery.localize.hypothesis import Candidate, Hypothesis, in_one_column
 from recovery.localize.looks import END
 from recovery.localize.mangles import Mangle, cut, fitting, kind_of
 from recovery.localize.scene import Scene
@@ -203,4 +203,4 @@ def _claimed(scene: Scene, found: Sequence[_Found]) -> Sequence[_Found]:
     return [one for one in found if one in sure or one in beside]
 
 
-HYPOTHESIS = Hypothesis(FaultClass.MANGLED_VALUES, propose, told, ask, on_purpose=True)
+HYPOTHESIS = Hypothesis(FaultClass.MANGLED_VALUES, propose, told, ask, on_purpose=in_one_column)

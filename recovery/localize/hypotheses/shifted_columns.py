@@ -274,4 +274,4 @@ def _out_of_place(scene: Scene, found: Batch, move: Move) -> bool:
     return False
 
 
-HYPOTHESIS = Hypothesis(FaultClass.SHIFTED_COLUMNS, propose, told, ask, on_purpose=True)
+HYPOTHESIS = Hypothesis(FaultClass.SHIFTED_COLUMNS, propose, told, ask)

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from diffing.model import Column, Table
 from recovery.localize.batches import candidates, cells_told, overlap, parameters, vouched
-from recovery.localize.hypothesis import Candidate, Hypothesis
+from recovery.localize.hypothesis import Candidate, Hypothesis, in_one_column
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.transforms import (
@@ -233,4 +233,4 @@ def _along(scene: Scene, one: Batch, sure: Sequence[Batch]) -> bool:
     return bool(sure) and one.rows == "all" and one.hits >= WORK_MIN
 
 
-HYPOTHESIS = Hypothesis(FaultClass.TIME_SHIFT, propose, told, ask, on_purpose=True)
+HYPOTHESIS = Hypothesis(FaultClass.TIME_SHIFT, propose, told, ask, on_purpose=in_one_column)
