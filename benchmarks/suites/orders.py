@@ -28,7 +28,7 @@ CREATE TABLE history (h_id serial PRIMARY KEY, c_id integer NOT NULL REFERENCES 
 CREATE TABLE stock (w_id integer NOT NULL REFERENCES warehouse,
     i_id integer NOT NULL REFERENCES item, s_quantity integer NOT NULL,
     s_ytd integer NOT NULL DEFAULT 0, PRIMARY KEY (w_id, i_id));
-CREATE TABLE orders (o_id serial PRIMARY KEY, c_id integer NOT NULL REFERENCES customer,
+CREATE TABLE orders (o_id integer PRIMARY KEY, c_id integer NOT NULL REFERENCES customer,
     o_entry timestamptz NOT NULL DEFAULT now(), o_carrier integer, o_total numeric(12,2));
 CREATE TABLE new_order (o_id integer PRIMARY KEY REFERENCES orders ON DELETE CASCADE);
 CREATE TABLE order_line (o_id integer NOT NULL REFERENCES orders ON DELETE CASCADE,
@@ -51,7 +51,7 @@ INSERT INTO history (c_id, h_amount, h_date) SELECT g, (g * 37 % 5000) / 100.0 +
     timestamptz '2026-01-03 09:00:00+00' + g * interval '17 minutes'
     FROM generate_series(1, {customers // 2}) g;
 INSERT INTO stock SELECT w, i_id, 20 + (i_id * w * 13) % 80 FROM generate_series(1, 2) w, item;
-INSERT INTO orders (c_id, o_entry, o_carrier) SELECT 1 + (g * 19) % {customers // 3},
+INSERT INTO orders (o_id, c_id, o_entry, o_carrier) SELECT g, 1 + (g * 19) % {customers // 3},
     timestamptz '2026-02-01 05:00:00+00' + g * interval '23 minutes',
     CASE g % 3 WHEN 0 THEN NULL ELSE g % 5 END FROM generate_series(1, {orders}) g;
 INSERT INTO new_order SELECT o_id FROM orders WHERE o_carrier IS NULL;
