@@ -84,16 +84,15 @@ def accused(scene: Scene) -> Iterator[Candidate]:
 
 def charged(scene: Scene, candidate: Candidate, name: str, judged: Score) -> Charge | None:
     """What speaks for the step, by its forecast of this name; None when nothing does. Two right
-    values or more that come out confirm that it should not have been done at all."""
+    values or more that come out, and no complaint that stays open, confirm that it should not
+    have been done at all."""
     heard = judged.agreement
     if not heard.explained:
         return None
-    bits = (
-        complained(heard)
-        + heard.explained * _size(scene.facts, name)
-        - _UNEXPLAINED * (_open(scene.facts) - heard.explained)
-    )
-    confirmed = heard.right >= _CONFIRMED_BY and not heard.against and not heard.fine
+    left = _open(scene.facts) - heard.explained
+    bits = complained(heard) + heard.explained * _size(scene.facts, name) - _UNEXPLAINED * left
+    spoken_against = heard.against or heard.fine or left
+    confirmed = heard.right >= _CONFIRMED_BY and not spoken_against
     return Charge(replace(candidate, confirmed=confirmed), bits)
 
 

@@ -219,17 +219,6 @@ WHERE fault = $fault AND grade <> 'undecided' AND rowid NOT IN (
 """
 
 
-_ASK = """
-UPDATE damage SET grade = 'undecided', target = NULL
-WHERE fault = $fault AND rowid NOT IN (
-    SELECT d.rowid FROM damage d JOIN complaint c
-      ON c."table" = d."table" AND c.key = d.key AND c."column" = d."column"
-    WHERE NOT c.fine AND c.has_value AND d."column" <> ''
-      AND (d.target IS NOT DISTINCT FROM c.should_be
-           OR try_cast(d.target AS DECIMAL(38, 9)) = try_cast(c.should_be AS DECIMAL(38, 9))))
-"""
-
-
 @dataclass(frozen=True, slots=True)
 class Verdicts:
     """What grading one fault needs to know. `act` wrote the damage; what `others`, the acts of
@@ -348,9 +337,9 @@ def doubt(facts: duckdb.DuckDBPyConnection, fault: str, rival: str, *, same_targ
 
 
 def ask_a_person(facts: duckdb.DuckDBPyConnection, fault: str) -> None:
-    """Only a person can say that this was the mistake. Cells whose right value the customer gave,
-    and it comes out, are known all the same."""
-    facts.execute(_ASK, {"fault": fault})
+    """Only a person can say that this was the mistake, whatever single complaints say: who quotes
+    an old value quotes what any step's absence would leave."""
+    facts.execute("UPDATE damage SET grade = 'undecided', target = NULL WHERE fault = ?", [fault])
 
 
 def _clock_is_exact(facts: duckdb.DuckDBPyConnection) -> bool:

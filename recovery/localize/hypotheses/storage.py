@@ -34,23 +34,31 @@ from recovery.model import Act, Event, FaultClass, Variant
 
 ACT = "~storage"
 _FLIPS_MAX = 100  # more are no single bits any more
+_WORK_MOVES_BY = 1000.0  # by less than this, numbers are moved by work as well
 _STRETCH_MIN = 3  # so many rows side by side; fewer lie there by chance
 _BITS_A_FLIP = 5.0
 _BITS_OF_AN_EVENT = 12.0  # the log tells of an event that damages files
 _ORDER = "#order"  # what the look calls a row's place in the file
 
-# One bit: of a whole number as a number, of anything else in its text.
+# One bit: of a whole number as a number, of anything else in its text. Where the log may lack work,
+# a number that moved by little is none: that is how work moves them.
 _FLIPS = """
 WITH odd AS (
     SELECT *, encode(predicted) AS p, encode(current) AS c,
-           try_cast(predicted AS BIGINT) AS m, try_cast(current AS BIGINT) AS n
+           CASE WHEN regexp_full_match(predicted, '-?[0-9]+')
+                THEN try_cast(predicted AS BIGINT) END AS m,
+           CASE WHEN regexp_full_match(current, '-?[0-9]+')
+                THEN try_cast(current AS BIGINT) END AS n,
+           coalesce(abs(try_cast(current AS DOUBLE) - try_cast(predicted AS DOUBLE)) < $least
+                    AND NOT list_contains($covered::VARCHAR[], "table"), false) AS work
     FROM residue
     WHERE kind = 'changed' AND predicted IS NOT NULL AND current IS NOT NULL
       AND list_contains($tables::VARCHAR[], "table"))
 SELECT "table", key, "column", predicted, current FROM odd
-WHERE CASE WHEN octet_length(p) = octet_length(c) AND octet_length(p) > 0
+WHERE NOT work AND (
+      CASE WHEN octet_length(p) = octet_length(c) AND octet_length(p) > 0
            THEN bit_count(xor(p::BIT, c::BIT)) = 1 ELSE false END
-   OR CASE WHEN m IS NOT NULL AND n IS NOT NULL THEN bit_count(xor(m, n)) = 1 ELSE false END
+   OR CASE WHEN m IS NOT NULL AND n IS NOT NULL THEN bit_count(xor(m, n)) = 1 ELSE false END)
 ORDER BY "table", key, "column" LIMIT $most
 """
 
@@ -90,7 +98,12 @@ def propose(scene: Scene) -> Iterator[Candidate]:
     if ACT in scene.taken or not scene.history:
         return
     tables = _tables(scene)
-    names = {"tables": [table.name for table in tables], "most": _FLIPS_MAX + 1}
+    names: dict[str, object] = {
+        "tables": [table.name for table in tables],
+        "covered": [table.name for table in tables if scene.log.covers(table.name)],
+        "least": _WORK_MOVES_BY,
+        "most": _FLIPS_MAX + 1,
+    }
     flips = scene.facts.execute(_FLIPS, names).fetchall()
     if 0 < len(flips) <= _FLIPS_MAX:
         yield _flipped(scene, [_Cell(*map(str, flip)) for flip in flips])
@@ -342,6 +355,8 @@ def _candidate(
         bits,
         targets,
         injective,
+        # One bit more is what work adds to a number as well; a row may have been changed again.
+        certain=scene.covered(targets),
     )
 
 
