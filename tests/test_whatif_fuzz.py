@@ -45,11 +45,24 @@ def test_all_ways_tell_the_same(scratch: Cluster, tmp_path: Path, part: int) -> 
     assert tally.plainly >= tally.histories // 2
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+# The first seeds, of those from FIRST on, at which an engine that looks at less is wrong.
+FOUND_OUT = {
+    "phantoms": 1066,
+    "old_images": 1066,
+    "triggers": 1048,
+    "constraints": 1066,
+    "predicates": 1029,
+    "expressions": 1066,
+    "failures": 1066,
+    "sequences": 1048,
+    "writes": 1020,
+}
+
+
+@pytest.mark.parametrize("name", WEAKER)
 def test_an_engine_that_looks_at_less_is_found_out(
-    scratch: Cluster, tmp_path: Path, part: int
+    scratch: Cluster, tmp_path: Path, name: str
 ) -> None:
-    weaker = dict(list(WEAKER.items())[part::PARTS])
-    found = caught(scratch, tmp_path, SEEDS, weaker)
-    print({name: (histories, finding.seed) for name, (histories, finding) in found.items()})
-    assert found.keys() == weaker.keys()
+    """By one base of six histories each, which the sound engine tells rightly."""
+    found = caught(scratch, tmp_path, [FOUND_OUT[name]], {name: WEAKER[name]})
+    assert found.keys() == {name}
