@@ -24,7 +24,7 @@ from cli.exits import MEANINGS
 from cli.face import Face
 from cli.main import app
 from recovery.case.wiping import KEPT, WIPED
-from recovery.model import Exit, FaultClass, Grade
+from recovery.model import Exit, FaultClass, Grade, Label
 from recovery.scratch.cluster import Cluster
 from recovery.steps.actions import EVENTS
 from recovery.steps.read import LOG_FIELDS, STEP_FIELDS, problems
@@ -196,7 +196,8 @@ def test_words_of_the_program_are_explained() -> None:
     pages = {path.name: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")}
     words = {
         "repair-scripts.md": [str(one) for one in Hazard],
-        "grades-and-labels.md": [str(one) for one in (*Grade, *FaultClass)],
+        "grades-and-labels.md": [str(one) for one in (*Grade, *Label)],
+        "faults.md": [f"`{one}`" for one in FaultClass],
         "step-log.md": [f"`{one}`" for one in (*LOG_FIELDS, *STEP_FIELDS, *EVENTS)],
         "case-folder.md": [
             one for one in {*KEPT, *WIPED} if not one.startswith((".", "case.duckdb."))
