@@ -34,7 +34,7 @@ from recovery.model import Act, Event, FaultClass, Variant
 
 ACT = "~storage"
 _FLIPS_MAX = 100  # more are no single bits any more
-_WORK_MOVES_BY = 1000.0  # by less than this, numbers are moved by work as well
+_WORK_MOVES_BY = 10.0  # by less than this, numbers are moved by work all the time
 _STRETCH_MIN = 3  # so many rows side by side; fewer lie there by chance
 _BITS_A_FLIP = 5.0
 _BITS_OF_AN_EVENT = 12.0  # the log tells of an event that damages files
