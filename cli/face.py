@@ -111,7 +111,7 @@ def scratch(command: Command) -> Command:
     )(command)
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs alone
     """Seconds, from '90', '90s', '10m' or '2h'."""
 
     name = "time"

@@ -32,7 +32,7 @@ def flip(place):
 
 
 def bits(scratch, folder, *extra, happened="", complete=False, complaints=()):
-    """Bits: of a text, of a whole number, of a price (54000.50 -> 14000.50 by one bit of a digit)."""
+    """Bits: of a text, of a whole number, of a digit of a price (54000.50 -> 14000.50)."""
     flips = f"""
     UPDATE item SET code = 'code T' WHERE id = {flip(4)};
     UPDATE item SET n = n + 2048 WHERE id = {flip(10)};

@@ -45,7 +45,7 @@ def test_taken_back_on_purpose(scratch, tmp_path):
 
 
 def test_rows_that_nobody_touched(scratch, tmp_path):
-    """A trigger notes when a row was changed last: the toys and tools were not, since the backup."""
+    """A trigger notes when a row was changed last: toys and tools were not, since the backup."""
     backup = f"""{BACKUP}
     ALTER TABLE product ADD touched timestamptz NOT NULL DEFAULT '2026-01-01';
     CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS

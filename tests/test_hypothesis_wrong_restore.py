@@ -86,7 +86,7 @@ def test_triggers_are_silent_when_files_are_put_back(scratch, tmp_path):
     """
     offers = step("9", "INSERT INTO offer VALUES (1, 20, 'x'), (2, 1, 'y'), (3, 21, 'z')")
     last = step("10", "UPDATE stock SET pieces = 0 WHERE id = 12")
-    put_back = f"""
+    put_back = """
     DELETE FROM offer; ALTER TABLE price DISABLE TRIGGER USER; DELETE FROM price;
     INSERT INTO price SELECT n, n FROM generate_series(1, 12) AS n;
     ALTER TABLE price ENABLE TRIGGER USER;

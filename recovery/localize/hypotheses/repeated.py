@@ -175,7 +175,8 @@ class _Place:
 
 
 def propose(scene: Scene) -> Iterator[Candidate]:
-    doubted = {act.id: act for act, _ in scene.doubted() if act.statements}
+    # An import that was done again is a class of its own.
+    doubted = {act.id: act for act, _ in scene.doubted() if act.statements and not act.supplies}
     seen = [one for one in (*_copied(scene), *_moved(scene)) if one.step in doubted]
     for one in sorted(seen, key=lambda one: (not one.alike, -one.open, one.step, one.times)):
         act = doubted[one.step]

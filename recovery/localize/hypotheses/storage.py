@@ -37,7 +37,7 @@ _FLIPS_MAX = 100  # more are no single bits any more
 _WORK_MOVES_BY = 10.0  # by less than this, numbers are moved by work all the time
 _STRETCH_MIN = 3  # so many rows side by side; fewer lie there by chance
 _BITS_A_FLIP = 5.0
-_BITS_OF_AN_EVENT = 12.0  # the log tells of an event that damages files
+_BITS_OF_AN_EVENT = 8.0  # the log tells of an event that damages files
 _ORDER = "#order"  # what the look calls a row's place in the file
 
 # One bit: of a whole number as a number, of anything else in its text. Where the log may lack work,
@@ -281,7 +281,7 @@ class _Stretch:
 
     @property
     def bits(self) -> float:
-        return 2 * math.log2(max(self.size, 2)) + 4.0
+        return 2 * math.log2(max(self.size, 2)) + 16.0
 
     def parameters(self, table: Table) -> tuple[tuple[str, str], ...]:
         return (("table", table.name), ("first", str(self.first)), ("last", str(self.last)))
