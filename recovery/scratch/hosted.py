@@ -6,6 +6,7 @@ Everything of ours on it carries the owner's prefix, and `remove` takes all of i
 
 import hashlib
 import secrets
+import time
 from pathlib import Path
 
 import psycopg
@@ -18,6 +19,7 @@ from recovery.scratch.places import EPHEMERAL, OWNER
 
 LONGEST = 63  # bytes of an identifier
 PREFIX = "dbmend_"
+_LOCK_SECONDS = 2.0
 
 
 class Hosted:
@@ -98,10 +100,18 @@ class Hosted:
                 hint="see the DSN; passwords come from PGPASSWORD or the password file",
             ) from error
 
+    def _locked(self, key: int) -> bool:
+        row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
+        return row == (True,)
+
     def _take_lock(self, owner: str) -> None:
         key = int.from_bytes(hashlib.sha256(owner.encode()).digest()[:8], signed=True)
-        row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
-        if row is None or row[0] is not True:
+        # The session of a run that has just ended may take a moment to go.
+        end = time.monotonic() + _LOCK_SECONDS
+        while not self._locked(key):
+            if time.monotonic() < end:
+                time.sleep(0.05)
+                continue
             raise EngineError(
                 Exit.REFUSED,
                 f"the scratch databases of '{owner}' are in use by another process",
