@@ -12,7 +12,6 @@ from pathlib import Path
 
 from benchmarks.history import Fault, Happening, History, Plan, make_history
 from benchmarks.log import Log, complain, derive, log_text
-from benchmarks.probes import differences
 from benchmarks.storage import after, damage
 from benchmarks.suites import Suite
 from benchmarks.truth import (
@@ -26,6 +25,7 @@ from benchmarks.truth import (
 )
 from recovery.demo.bundle import Server, TrueCell, dump
 from recovery.demo.rows import make_schema
+from recovery.demo.twin import differences
 
 DEMO_SEED = 2026
 ROWS = {"XXS": 300, "XS": 1_000, "S": 10_000, "M": 1_000_000}

@@ -3,12 +3,12 @@ before."""
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.history import History
 from benchmarks.lives import Act
-from recovery.demo.twin import Row, State, TableShape, compact
+from recovery.demo.twin import Row, State, TableShape, differences
 
 _KEYS_MAX = 3_000  # beyond that all rows are edited
 
@@ -54,17 +54,6 @@ def probes(
         for way, own in (("far", True), ("up", True), ("down", True), ("far", False))
     ]  # fmt: skip
     return [texts for texts in found if texts]
-
-
-def differences(
-    shape: TableShape, good: Row | None, bad: Row | None
-) -> Iterable[tuple[str, str | None]]:
-    """Where a row is not as it should be, and what it should be; '' is the whole row."""
-    if good is None or bad is None:
-        row = None if good is None else compact(dict(zip(shape.columns, good, strict=True)))
-        return (("", row),)
-    pairs = zip(shape.columns, good, bad, strict=True)
-    return tuple((name, value) for name, value, other in pairs if value != other)
 
 
 def _struck(

@@ -10,13 +10,14 @@ import psycopg
 from benchmarks.history import Fault, Happening, History, Plan, happened, meant
 from benchmarks.lives import Act, World, live, read_as
 from benchmarks.log import Log
-from benchmarks.probes import differences, probes, with_probe
+from benchmarks.probes import probes, with_probe
 from recovery.demo.bundle import Server, TrueCell
 from recovery.demo.twin import (
     DamagedCell,
     State,
     TableShape,
     compact,
+    differences,
     prepare,
     read_state,
     shapes,

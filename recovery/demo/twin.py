@@ -193,7 +193,7 @@ def damage(
     for shape in tables:
         good, bad = intended.state[shape.name], actual.state[shape.name]
         for key in sorted(good.keys() | bad.keys()):
-            for column, value in _differences(shape, good.get(key), bad.get(key)):
+            for column, value in differences(shape, good.get(key), bad.get(key)):
                 cell = (shape.name, key, column)
                 writers = tuple(actual.writers.get(cell, ()))
                 before = intended.writers.get(cell, ())
@@ -210,9 +210,10 @@ def _label(fault: str, writers: Sequence[str], meant: Sequence[str], *, direct: 
     return "direct" if direct else "cascade"
 
 
-def _differences(
+def differences(
     shape: TableShape, good: Row | None, bad: Row | None
 ) -> Iterable[tuple[str, str | None]]:
+    """Where a row is not as it should be, and what it should be; '' is the whole row."""
     if good is None or bad is None:
         row = None if good is None else compact(dict(zip(shape.columns, good, strict=True)))
         return (("", row),)

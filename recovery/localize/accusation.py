@@ -15,12 +15,10 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
-from recovery.deviation import Drop
+from recovery.localize.hypotheses import as_described
 from recovery.localize.hypothesis import Candidate
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score, complained
-from recovery.localize.statement import injective_columns
-from recovery.model import FaultClass
 
 ACCUSED_MAX = 24  # steps whose absence is tried
 _CONFIRMED_BY = 2  # right values that must come out before a target is believed
@@ -65,21 +63,7 @@ def accused(scene: Scene) -> Iterator[Candidate]:
         if tried == ACCUSED_MAX:
             return
         tried += 1
-        act = acts[str(name)]
-        lines = [injective_columns(statement) for statement in act.statements]
-        yield Candidate(
-            FaultClass.AS_DESCRIBED,
-            act.id,
-            act.id,
-            (),
-            ";\n".join(act.statements),
-            (),
-            (Drop(act.id),),
-            0.0,
-            scene.aims(act),
-            lines[0] if len(lines) == 1 else frozenset(),
-            confirmed=False,
-        )
+        yield replace(as_described.not_at_all(acts[str(name)], scene), confirmed=False)
 
 
 def charged(scene: Scene, candidate: Candidate, name: str, judged: Score) -> Charge | None:

@@ -14,6 +14,7 @@ from typing import Literal
 from psycopg import sql
 
 from diffing.model import Column, Table
+from recovery.localize.by_key import among
 from recovery.localize.conditions import Sample
 from recovery.localize.looks import END
 from recovery.localize.scene import Scene
@@ -272,26 +273,6 @@ def _listed(scene: Scene, table: Table, cluster: Cluster) -> sql.Composable:
     return among(table, [str(key) for (key,) in rows])
 
 
-def among(table: Table, keys: Sequence[str]) -> sql.Composable:
-    """Whether a row is one of these, named by their keys as everywhere (JSON texts)."""
-    columns = table.key_columns
-    rows = [json.loads(key) for key in keys]
-    if not rows:
-        return sql.SQL("false")
-    listed = [
-        sql.SQL("({})").format(
-            sql.SQL(", ").join(
-                sql.SQL("{}::{}").format(sql.Literal(row[one.name]), sql.SQL(one.type))
-                for one in columns
-            )
-        )
-        for row in rows
-    ]
-    return sql.SQL("(({}) IN ({}))").format(
-        sql.SQL(", ").join(sql.Identifier(one.name) for one in columns), sql.SQL(", ").join(listed)
-    )
-
-
 def json_path(column: str) -> str:
     """Where a column's text stands in the JSON of a row."""
     return '$."' + column.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -332,38 +313,6 @@ def insert_statement(table: Table, rows: Sequence[Mapping[str, str | None]]) -> 
             sql.Identifier(table.schema, table.relation),
             sql.SQL(", ").join(sql.Identifier(one.name) for one in columns),
             values,
-        )
-        .as_string(None)
-    )
-
-
-def set_cells(table: Table, column: str, cells: Sequence[tuple[str, str | None]]) -> str:
-    """One UPDATE of many cells of a column, each by the key of its row."""
-    keys = table.key_columns
-    values = [
-        sql.SQL("({})").format(
-            sql.SQL(", ").join(
-                sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(kind))
-                for value, kind in [
-                    *((json.loads(key)[one.name], one.type) for one in keys),
-                    (text, table.column(column).type),
-                ]
-            )
-        )
-        for key, text in cells
-    ]
-    names = [sql.Identifier(f"k{place}") for place in range(len(keys))]
-    return (
-        sql.SQL("UPDATE {} AS t SET {} = v.value FROM (VALUES {}) AS v ({}, value) WHERE {}")
-        .format(
-            sql.Identifier(table.schema, table.relation),
-            sql.Identifier(column),
-            sql.SQL(", ").join(values),
-            sql.SQL(", ").join(names),
-            sql.SQL(" AND ").join(
-                sql.SQL("t.{} = v.{}").format(sql.Identifier(one.name), name)
-                for one, name in zip(keys, names, strict=True)
-            ),
         )
         .as_string(None)
     )

@@ -66,6 +66,15 @@ class Witness:
         suspected = self.step is not None and self.step.suspect
         return self.rows_agree or suspected or complained
 
+    @property
+    def testified(self) -> bool:
+        """A complaint, a suspicion or a log that holds everything speaks for it, and no word of
+        the customer's against it: for what somebody may well have done on purpose."""
+        said = self.complaints
+        suspected = self.step is not None and self.step.suspect
+        undisputed = not (said.fine or said.against)
+        return undisputed and (said.explained > 0 or self.covered or suspected)
+
 
 def nothing_to_ask(scene: Scene) -> Iterator[Variant]:
     return iter(())

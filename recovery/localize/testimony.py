@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from diffing.model import Schema
 from recovery.localize.clusters import Cluster
 from recovery.localize.scene import Scene
-from recovery.model import Event, Step
+from recovery.messages import message
+from recovery.model import Alternative, Event, Step
 
 # A complaint about a cell says nothing against the row that it is in.
 _HEARD = """
@@ -123,3 +124,20 @@ def _stem(word: str) -> str:
         if word.endswith(ending) and len(word) > len(ending) + 2:
             return word.removesuffix(ending) + singular
     return word
+
+
+def on_purpose_or_not(cells: int) -> tuple[Alternative, Alternative]:
+    """What follows when a change that nobody wrote down was wanted, and when it was not: then so
+    many cells and rows go back."""
+    return (
+        Alternative(
+            message("On purpose"),
+            message("Write it into the step log, and assess again: nothing is damaged"),
+            0,
+        ),
+        Alternative(
+            message("It was a mistake"),
+            message("{n} cells and rows go back to what the step log makes of them", n=cells),
+            cells,
+        ),
+    )

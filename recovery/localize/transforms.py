@@ -20,6 +20,7 @@ from typing import LiteralString
 from psycopg import sql
 
 from diffing.model import Column, Table
+from recovery.localize.by_key import among
 from recovery.localize.looks import END
 from recovery.localize.scene import Scene
 from recovery.model import Variant
@@ -235,22 +236,6 @@ def described(
     )
 
 
-def where_keys(table: Table, keys: Sequence[str]) -> sql.Composable:
-    """Rows by their keys."""
-    columns = table.key_columns
-    rows = [
-        sql.SQL("({})").format(
-            sql.SQL(", ").join(
-                sql.SQL("{}::{}").format(sql.Literal(key[one.name]), sql.SQL(one.type))
-                for one in columns
-            )
-        )
-        for key in map(json.loads, keys)
-    ]
-    names = sql.SQL(", ").join(sql.Identifier(one.name) for one in columns)
-    return sql.SQL("({}) IN ({})").format(names, sql.SQL(", ").join(rows))
-
-
 def differs(change: Change) -> sql.Composable:
     """Rows that the change makes different."""
     each = [
@@ -346,7 +331,7 @@ def _listed(scene: Scene, found: Batch) -> Batch:
         [found.change.name],
     ).fetchall()
     keys = [str(key) for (key,) in rows]
-    where = where_keys(found.change.table, keys)
+    where = among(found.change.table, keys)
     shown = where if len(keys) <= _SHOWN_MAX else _so_many("true /* {} rows */", keys)
     listed = _where(found, "listed", where, 8.0, described=False)
     return replace(listed, shown=sql.SQL("{} AND {}").format(differs(found.change), shown))
@@ -362,7 +347,7 @@ def without_later(scene: Scene, found: Batch, possible: Callable[[str | None], b
     later = [str(key) for key, current in rows if not possible(current)]
     if not later:
         return found
-    where = where_keys(found.change.table, later)
+    where = among(found.change.table, later)
     shown = where if len(later) <= _SHOWN_MAX else _so_many("false /* {} rows */", later)
     return replace(
         found,

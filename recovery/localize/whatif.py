@@ -6,7 +6,6 @@ tells former values apart. And under a partial log, undocumented edits may have 
 faulty step or after it: the target is computed for both, and where they differ it is not known.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
@@ -14,6 +13,7 @@ import duckdb
 from psycopg import sql
 
 from diffing.model import Column, Schema, Table
+from recovery.localize.by_key import among, set_cells
 from recovery.localize.statement import Target
 from recovery.model import Preparation
 
@@ -77,8 +77,11 @@ def undocumented_first(
         table = schema.table(name)
         if not table.key.columns or table.column(column).generated:
             continue
-        edits = [(json.loads(key), current) for _, _, key, current in group]
-        statements += _edits(table, column, edits)
+        edits = [(str(key), current) for _, _, key, current in group]
+        statements += [
+            set_cells(table, column, edits[start : start + _VALUES_MAX])
+            for start in range(0, len(edits), _VALUES_MAX)
+        ]
         if name not in quiet:
             quiet.append(name)
     return Preparation(step, tuple(statements), tuple(quiet)) if statements else None
@@ -88,56 +91,7 @@ def _rows(table: Table, only: Mapping[str, Sequence[str]] | None) -> sql.Composa
     """A WHERE that names these rows; nothing for all rows."""
     if only is None:
         return sql.SQL("")
-    columns = table.key_columns
-    keys = [json.loads(key) for key in only.get(table.name, ())]
-    if not keys:
-        return sql.SQL(" WHERE false")
-    rows = [
-        sql.SQL("({})").format(
-            sql.SQL(", ").join(
-                sql.SQL("{}::{}").format(sql.Literal(key[one.name]), sql.SQL(one.type))
-                for one in columns
-            )
-        )
-        for key in keys
-    ]
-    return sql.SQL(" WHERE ({}) IN ({})").format(
-        sql.SQL(", ").join(sql.Identifier(one.name) for one in columns), sql.SQL(", ").join(rows)
-    )
-
-
-def _edits(
-    table: Table, column: str, edits: Sequence[tuple[Mapping[str, str], str | None]]
-) -> Iterator[str]:
-    keys = table.key_columns
-    for start in range(0, len(edits), _VALUES_MAX):
-        values = [
-            sql.SQL("({})").format(
-                sql.SQL(", ").join(
-                    sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(kind))
-                    for value, kind in [
-                        *((key[one.name], one.type) for one in keys),
-                        (current, table.column(column).type),
-                    ]
-                )
-            )
-            for key, current in edits[start : start + _VALUES_MAX]
-        ]
-        names = [sql.Identifier(f"k{place}") for place in range(len(keys))]
-        yield (
-            sql.SQL("UPDATE {} AS t SET {} = v.value FROM (VALUES {}) AS v ({}, value) WHERE {}")
-            .format(
-                sql.Identifier(table.schema, table.relation),
-                sql.Identifier(column),
-                sql.SQL(", ").join(values),
-                sql.SQL(", ").join(names),
-                sql.SQL(" AND ").join(
-                    sql.SQL("t.{} = v.{}").format(sql.Identifier(one.name), name)
-                    for one, name in zip(keys, names, strict=True)
-                ),
-            )
-            .as_string(None)
-        )
+    return sql.SQL(" WHERE {}").format(among(table, only.get(table.name, ())))
 
 
 def _is_free_text(column: Column, table: Table, schema: Schema) -> bool:

@@ -18,7 +18,7 @@ def propose(scene: Scene) -> Iterator[Candidate]:
     for act in scene.history:
         step = scene.step(act.id)
         if step is not None and step.suspect and act.statements and act.id not in scene.taken:
-            yield _candidate(act, scene)
+            yield not_at_all(act, scene)
 
 
 def told(candidate: Candidate, score: Score) -> str:
@@ -29,7 +29,8 @@ def told(candidate: Candidate, score: Score) -> str:
     )
 
 
-def _candidate(act: Act, scene: Scene) -> Candidate:
+def not_at_all(act: Act, scene: Scene) -> Candidate:
+    """That the act should not have been done at all."""
     lines = [injective_columns(statement) for statement in act.statements]
     return Candidate(
         FaultClass.AS_DESCRIBED,

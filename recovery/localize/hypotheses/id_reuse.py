@@ -17,7 +17,7 @@ import duckdb
 
 from diffing.model import Schema, Table
 from recovery.deviation import Insert
-from recovery.localize.clusters import set_cells
+from recovery.localize.by_key import set_cells
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
@@ -79,11 +79,7 @@ def propose(scene: Scene) -> Iterator[Candidate]:
 
 def admits(scene: Scene, candidate: Candidate, score: Score, witness: Witness) -> bool:
     """Somebody who rewrote the rows has done the same: people have to say that it is wrong."""
-    said = witness.complaints
-    if said.fine or said.against:
-        return False
-    suspect = witness.step is not None and witness.step.suspect
-    return said.explained > 0 or witness.covered or suspect
+    return witness.testified
 
 
 def told(candidate: Candidate, score: Score) -> str:

@@ -13,7 +13,6 @@ Method: description lengths of storage models beside those of statements (the ce
 first and the last row of a stretch).
 """
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from psycopg import sql
 
 from diffing.model import Schema, Table
 from recovery.deviation import Insert
+from recovery.localize.by_key import among
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.looks import END
 from recovery.localize.scene import Scene
@@ -236,7 +236,7 @@ def _assign(table: Table, cell: _Cell) -> str:
 def _gone(scene: Scene, table: Table) -> Iterator[Candidate]:
     for stretch in _stretches(scene, table, "missing"):
         text = sql.SQL("DELETE FROM {} WHERE {}").format(
-            sql.Identifier(table.schema, table.relation), _is(table, stretch.keys)
+            sql.Identifier(table.schema, table.relation), among(table, stretch.keys)
         )
         yield _candidate(
             scene,
@@ -300,26 +300,10 @@ def _set(table: Table, values: Sequence[tuple[sql.Identifier, sql.Composable]], 
         .format(
             sql.Identifier(table.schema, table.relation),
             sql.SQL(", ").join(sql.SQL("{} = {}").format(*pair) for pair in values),
-            _is(table, [key]),
+            among(table, [key]),
         )
         .as_string(None)
     )
-
-
-def _is(table: Table, keys: Sequence[str]) -> sql.Composable:
-    """A condition that names these rows."""
-    columns = table.key_columns
-    rows = [
-        sql.SQL("({})").format(
-            sql.SQL(", ").join(
-                sql.SQL("{}::{}").format(sql.Literal(values[one.name]), sql.SQL(one.type))
-                for one in columns
-            )
-        )
-        for values in map(json.loads, keys)
-    ]
-    named = sql.SQL(", ").join(sql.Identifier(one.name) for one in columns)
-    return sql.SQL("({}) IN ({})").format(named, sql.SQL(", ").join(rows))
 
 
 def _candidate(

@@ -26,9 +26,9 @@ from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.statement import injective_columns
-from recovery.localize.testimony import Support, doubted_tables, support
+from recovery.localize.testimony import Support, doubted_tables, on_purpose_or_not, support
 from recovery.messages import message
-from recovery.model import Act, Alternative, Fault, FaultClass, Question, Variant
+from recovery.model import Act, Fault, FaultClass, Question, Variant
 
 _PRIOR = 8.0  # bits: among all faults, one that the log says nothing of
 _CONSTANT_MAX = 16.0
@@ -84,11 +84,7 @@ def propose(scene: Scene) -> Iterator[Candidate]:
 
 def admits(scene: Scene, candidate: Candidate, score: Score, witness: Witness) -> bool:
     """Nothing that people say speaks against it, and something for it."""
-    said = witness.complaints
-    if said.fine or said.against:
-        return False
-    suspected = witness.step is not None and witness.step.suspect
-    return said.explained > 0 or witness.covered or suspected
+    return witness.testified
 
 
 def told(candidate: Candidate, score: Score) -> str:
@@ -121,20 +117,7 @@ def asks(
                 "Nobody wrote this down: {statement}. Was it done on purpose?",
                 statement=_short(candidate.statement),
             ),
-            (
-                Alternative(
-                    message("On purpose"),
-                    message("Write it into the step log, and assess again: nothing is damaged"),
-                    0,
-                ),
-                Alternative(
-                    message("It was a mistake"),
-                    message(
-                        "{n} cells and rows go back to what the step log makes of them", n=cells
-                    ),
-                    cells,
-                ),
-            ),
+            on_purpose_or_not(cells),
             cells,
         ),
     )

@@ -19,13 +19,14 @@ from psycopg import sql
 
 from diffing.model import ForeignKey, Schema, Table
 from recovery.deviation import Insert
-from recovery.localize.clusters import among, json_path
+from recovery.localize.by_key import among
+from recovery.localize.clusters import json_path
 from recovery.localize.conditions import literal
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.statement import Target
-from recovery.localize.testimony import suspected
+from recovery.localize.testimony import on_purpose_or_not, suspected
 from recovery.messages import message
 from recovery.model import Act, Alternative, Fault, FaultClass, Question, Step
 
@@ -92,11 +93,7 @@ def propose(scene: Scene) -> Iterator[Candidate]:
 
 
 def admits(scene: Scene, candidate: Candidate, score: Score, witness: Witness) -> bool:
-    said = witness.complaints
-    if said.fine or said.against:
-        return False
-    suspect = witness.step is not None and witness.step.suspect
-    return said.explained > 0 or witness.covered or suspect
+    return witness.testified
 
 
 def told(candidate: Candidate, score: Score) -> str:
@@ -152,20 +149,7 @@ def asks(
                     stays=named["into"],
                     table=named["table"],
                 ),
-                (
-                    Alternative(
-                        message("On purpose"),
-                        message("Write it into the step log, and assess again: nothing is damaged"),
-                        0,
-                    ),
-                    Alternative(
-                        message("It was a mistake"),
-                        message(
-                            "{n} cells and rows go back to what the step log makes of them", n=cells
-                        ),
-                        cells,
-                    ),
-                ),
+                on_purpose_or_not(cells),
                 cells,
             )
         )

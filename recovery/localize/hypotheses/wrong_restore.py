@@ -19,7 +19,8 @@ from psycopg import sql
 
 from diffing.model import Schema, Table
 from recovery.deviation import Insert
-from recovery.localize.clusters import among, insert_statement, set_cells
+from recovery.localize.by_key import among, set_cells
+from recovery.localize.clusters import insert_statement
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
