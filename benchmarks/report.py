@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from benchmarks.faults import CLASSES, CONTROLS
 from benchmarks.metrics import LABELS
 from benchmarks.results import Line
+from benchmarks.sample import SHARES
 from benchmarks.suites import SUITES
 
-SHARES = (0.0, 0.3, 0.6)
 TARGETS = {0.0: 1.0, 0.3: 0.9, 0.6: 0.7}  # floors; the targets proper are in the table
 _BINS = 10
 _NOT_RUN = (

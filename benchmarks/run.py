@@ -1,14 +1,19 @@
 """Make cases, run a tool on them, print and write the figures.
 
-    python -m benchmarks.run --size XS --seeds 102
-    python -m benchmarks.run --size S --seeds 102-104 --levels G0 G2 --jobs 2 --results s.jsonl
+    python -m benchmarks.run --size XS --seeds 102             a sample of everything
+    python -m benchmarks.run --size S --seeds 102 --jobs 2 --results s.jsonl
+    python -m benchmarks.run --size XS --seeds 102 --suites bank --classes skipped --levels G0 G2
+    python -m benchmarks.run --size XS --seeds 102 --all       every suite, class and share
 
+Without any of --suites, --classes, --shares, --levels, --modes and --complaints a stratified sample
+is run (sample.py); with some of them every case that they name; with --sample N so many of those.
 Seeds 1-9 are for tuning; figures come from 102 upwards. With --results, cases that are in the file
 are not run again. Exit status 1 when a gate does not hold or a restored share is below its floor.
 """
 
 import argparse
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -27,8 +32,9 @@ from benchmarks.faults import CLASSES, CONTROLS, NotHere
 from benchmarks.generator import ROWS, STEPS, load_backup, make_case
 from benchmarks.history import Plan
 from benchmarks.log import LEVELS, MODES
-from benchmarks.report import SHARES, TARGETS, report, row, share_of
+from benchmarks.report import TARGETS, report, row, share_of
 from benchmarks.results import Line, append, bad_gates, line_of, nothing, read
+from benchmarks.sample import COUNTS, LOGS, SHARES, Space, absent, sample, strata
 from benchmarks.score import PRODUCT, score
 from benchmarks.server import OwnServer
 from benchmarks.suites import SUITES, Suite
@@ -64,12 +70,42 @@ def variants(suite: Suite, options: argparse.Namespace) -> Iterator[Plan]:
                     yield replace(plan, level=level, mode=mode, complaints=complaints)
 
 
+def chosen(options: argparse.Namespace) -> tuple[list[Plan], list[str]]:
+    """The cases to run, and what they leave out although it was there to choose from."""
+    suites = [suite for suite in SUITES if suite.name in options.suites]
+    if not options.sample:
+        return [plan for suite in suites for plan in variants(suite, options)], []
+    if options.size == "M":  # the others have the rows that they have
+        suites = [suite for suite in suites if suite.build is not None]
+    logs = tuple(
+        log
+        for log in LOGS
+        if (log.level in options.levels or "levels" not in options.named)
+        and (log.mode in options.modes or "modes" not in options.named)
+        and (log.complaints in options.complaints or "complaints" not in options.named)
+    )
+    if not logs:
+        raise SystemExit("no log of the sample is like that: leave out --sample")
+    space = Space(tuple(suites), tuple(options.classes), tuple(options.shares), logs)
+    drawn = [
+        replace(plan, steps=options.steps or plan.steps, faults=options.faults)
+        for seed in options.seeds
+        for plan in sample(space, options.size, seed, options.sample)
+    ]
+    return drawn, absent(drawn, space)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
+    wanted, left_out = chosen(options)
+    print(_told(wanted, left_out), flush=True)
+    if options.list:
+        print("\n".join(plan.name for plan in wanted))
+        return 0
     # A terminated run ends after the cases in hand and stops its servers.
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    suites = [suite for suite in SUITES if suite.name in options.suites]
+    suites = [suite for suite in SUITES if any(plan.suite is suite for plan in wanted)]
     for suite in suites:
         if suite.file and not (options.samples / suite.file).is_file():
             print(f"NOT RUN: {options.samples / suite.file} is absent (--samples)", file=sys.stderr)
@@ -79,7 +115,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ThreadPoolExecutor(options.jobs) as pool:
             for done in [
-                pool.submit(_suite, suite, work, options, lines, stop) for suite in suites
+                pool.submit(
+                    _suite,
+                    suite,
+                    [plan for plan in wanted if plan.suite is suite],
+                    work,
+                    options,
+                    lines,
+                    stop,
+                )
+                for suite in suites
             ]:
                 done.result()
     finally:
@@ -94,14 +139,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _suite(
     suite: Suite,
+    plans: Sequence[Plan],
     work: Path,
     options: argparse.Namespace,
     lines: list[Line],
     stop: threading.Event,
 ) -> None:
-    """Every case of one suite on a server of its own; what is known goes to `lines` at once."""
+    """Cases of one suite on a server of its own; what is known goes to `lines` at once."""
     done = {(line.plan.name, line.plan.size) for line in lines}
-    wanted = [plan for plan in variants(suite, options) if (plan.name, plan.size) not in done]
+    wanted = [plan for plan in plans if (plan.name, plan.size) not in done]
     if not wanted:
         return
     server = OwnServer()
@@ -156,16 +202,23 @@ def _below(lines: Sequence[Line]) -> list[float]:
 
 def _report(lines: Sequence[Line], options: argparse.Namespace) -> str:
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    numbers = f"{options.seeds[0]}-{options.seeds[-1]}"
-    command = f"python -m benchmarks.run --size {options.size} --seeds {numbers}"
-    command += f" --levels {' '.join(options.levels)} --modes {' '.join(options.modes)}"
-    command += f" --complaints {' '.join(options.complaints)} --jobs {options.jobs} --write"
+    command = f"python -m benchmarks.run {options.said}"
     head = (
         f"Made {now} by `{command}` on {os.cpu_count()} cores (load {os.getloadavg()[2]:.1f}),"
         f" product at commit {_commit()}; {len(lines)} cases. What the columns mean: README.md"
         " beside this file. Seeds 1-9 are for tuning and never used here."
     )
     return report(lines, head)
+
+
+def _told(plans: Sequence[Plan], left_out: Sequence[str]) -> str:
+    """What is going to be run, for people."""
+    lines = [f"{len(plans)} cases"]
+    for name, counts in strata(plans).items():
+        lines.append(f"{name}: " + ", ".join(f"{value} {n}" for value, n in counts.items()))
+    if left_out:
+        lines.append("in none of them: " + ", ".join(left_out))
+    return "\n".join(lines)
 
 
 def _commit() -> str:
@@ -180,13 +233,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=0, help="legitimate steps, if not the size's")
     parser.add_argument("--seeds", type=_seeds, default=(102,), help="102 or 102-104")
     names = [suite.name for suite in SUITES]
-    parser.add_argument("--suites", nargs="+", choices=names, default=names)
     known = [*CLASSES, *CONTROLS]
-    parser.add_argument("--classes", nargs="+", choices=known, default=known)
-    parser.add_argument("--shares", nargs="+", type=float, default=SHARES, help="missing: 0 0.3")
-    parser.add_argument("--levels", nargs="+", choices=list(LEVELS), default=["G0"])
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=["intended"])
-    parser.add_argument("--complaints", nargs="+", default=["0"], help="0 1 3v 10vf: see README")
+    parser.add_argument("--sample", type=int, help="cases for each seed, out of what is named")
+    parser.add_argument("--all", action="store_true", help="every case that is named")
+    parser.add_argument("--list", action="store_true", help="say which cases, and run none")
+    parser.add_argument("--suites", nargs="+", choices=names)
+    parser.add_argument("--classes", nargs="+", choices=known)
+    parser.add_argument("--shares", nargs="+", type=float, help="of missing steps: 0 0.3 0.6")
+    parser.add_argument("--levels", nargs="+", choices=list(LEVELS), help="G0 if not named")
+    parser.add_argument("--modes", nargs="+", choices=MODES, help="intended if not named")
+    parser.add_argument("--complaints", nargs="+", help="0 1 3v 10vf: see README; 0 if not named")
     parser.add_argument("--faults", type=int, default=0, help="in each case; 0: as the seed says")
     parser.add_argument("--samples", type=Path, default=SAMPLES, help="the folder of sample dumps")
     parser.add_argument("--product", nargs="+", default=PRODUCT, help="the command to score")
@@ -195,7 +251,21 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, help="keep finished cases here, and go on from it")
     parser.add_argument("--keep", action="store_true", help="keep cases and say where")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.said = shlex.join(sys.argv[1:] if arguments is None else arguments)
+    unnamed = {
+        "suites": names, "classes": known, "shares": list(SHARES), "levels": ["G0"],
+        "modes": ["intended"], "complaints": ["0"],
+    }  # fmt: skip
+    options.named = {name for name in unnamed if getattr(options, name) is not None}
+    for name, values in unnamed.items():
+        if name not in options.named:
+            setattr(options, name, values)
+    if options.all and options.sample:
+        parser.error("--all and --sample: one of them")
+    if options.sample is None and not options.all and not options.named:
+        options.sample = COUNTS[options.size]
+    return options
 
 
 def _seeds(text: str) -> tuple[int, ...]:
