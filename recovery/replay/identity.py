@@ -4,7 +4,7 @@ only the current state has, and the sequences are set so that the step issues th
 then. Ids, once found, are the same in every run of the case.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import log
@@ -227,17 +227,22 @@ def set_positions(
     connection: Connection[tuple[object, ...]], feeds: Iterable[Feed], last: Mapping[str, int]
 ) -> None:
     """Make them as if they had issued these numbers last, as far as their bounds allow."""
+    for query in positions_set(feeds, last):
+        connection.execute(query)
+
+
+def positions_set(feeds: Iterable[Feed], last: Mapping[str, int]) -> Iterator[sql.Composed]:
+    """What makes them so."""
     for feed in feeds:
         if feed.label in last:
-            connection.execute(
+            yield sql.SQL(
                 "SELECT CASE WHEN n.next > s.seqmax THEN pg_catalog.setval(s.seqrelid, s.seqmax)"
                 " ELSE pg_catalog.setval(s.seqrelid, greatest(n.next, s.seqmin), false) END"
-                " FROM pg_catalog.pg_sequence s, (SELECT %s::bigint AS next) AS n"
-                " WHERE s.seqrelid = %s::regclass",
-                (
-                    last[feed.label] + feed.increment,
-                    sql.Identifier(feed.schema, feed.sequence).as_string(None),
-                ),
+                " FROM pg_catalog.pg_sequence s, (SELECT {}::bigint AS next) AS n"
+                " WHERE s.seqrelid = {}::regclass"
+            ).format(
+                sql.Literal(last[feed.label] + feed.increment),
+                sql.Literal(sql.Identifier(feed.schema, feed.sequence).as_string(None)),
             )
 
 

@@ -2,7 +2,7 @@
 noted, every statement read, and the account compared with what decoding told of the same run.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -19,7 +19,8 @@ from recovery.replay.whatif.numbers import Numbers
 from recovery.replay.whatif.reads import Reader, Reading, defines
 from recovery.replay.whatif.record import install
 from recovery.replay.whatif.relations import Relations, read_relations
-from recovery.replay.whatif.runner import Runner, Untold
+from recovery.replay.whatif.runner import Ran, Runner, Untold
+from recovery.replay.whatif.together import ACTS_MAX, Part, fits, run_together
 from recovery.replay.whatif.versions import Versions, fields, steps
 from recovery.scratch.catalog import read_schema
 
@@ -81,9 +82,19 @@ def run_base(
         told = [session.run(act) for act in history[: floor + 1]]
         found = _begin(ground, database, connection, history, floor, dependence)
         runner = Runner(ground, connection, found.relations, found.numbers)
+        before = {one.step: one for one in base.outcomes}
+        waiting: list[int] = []
         for number, act in enumerate(history[floor + 1 :], floor + 1):
             found.readings.append(found.read(act))
-            told.append(_act(found, runner, session, connection, number))
+            together = fits(act, found.readings[number], before.get(act.id))
+            if waiting and (not together or len(waiting) == ACTS_MAX):
+                told += _several(found, runner, session, waiting)
+                waiting = []
+            if together:
+                waiting.append(number)
+            else:
+                told.append(_act(found, runner, session, number))
+        told += _several(found, runner, session, waiting)
     found.versions.close()
     runner.empty()
     found.failed = frozenset(
@@ -98,16 +109,24 @@ def run_base(
     return found, runner
 
 
-def _act(
-    found: Base,
-    runner: Runner,
-    session: Session,
-    connection: Connection[tuple[object, ...]],
-    number: int,
-) -> StepOutcome:
+def _several(
+    found: Base, runner: Runner, session: Session, numbers: Sequence[int]
+) -> list[StepOutcome]:
+    """Run these base acts, in one go where that can be."""
+    parts = [Part(found.history[one], found.readings[one].numbering) for one in numbers]
+    if len(parts) > 1:
+        done = run_together(runner, parts, found.numbers.at(numbers[0] - 1))
+        if done is not None:
+            pairs = zip(numbers, done, strict=True)
+            return [_noted(found, number, ran, now) for number, (ran, now) in pairs]
+        found.numbers.look(runner.connection)
+    return [_act(found, runner, session, number) for number in numbers]
+
+
+def _act(found: Base, runner: Runner, session: Session, number: int) -> StepOutcome:
     """Run a base act, in the way in which what-ifs run it where that can be."""
     act = found.history[number]
-    numbers = found.numbers
+    numbers, connection = found.numbers, runner.connection
     if act.statements and not found.readings[number].barrier:
         connection.execute("BEGIN")
         runner.begin()
@@ -119,11 +138,7 @@ def _act(
         else:
             connection.execute("COMMIT")
             numbers.put(connection, now)
-            numbers.note(number, now)
-            for written in ran.written:
-                found.versions.note(number, written)
-            outcome = Outcome.FAILED if ran.failed else Outcome.DONE
-            return StepOutcome(act.id, outcome, rows=ran.rows)
+            return _noted(found, number, ran, now)
     numbers.put(connection, numbers.at(number - 1))
     runner.empty()
     told = session.run(act)
@@ -133,6 +148,14 @@ def _act(
             found.obstacle = found.obstacle or "rows were written that belong to no act"
         found.versions.note(number, written)
     return told
+
+
+def _noted(found: Base, number: int, ran: Ran, now: Mapping[str, int]) -> StepOutcome:
+    found.numbers.note(number, now)
+    for written in ran.written:
+        found.versions.note(number, written)
+    outcome = Outcome.FAILED if ran.failed else Outcome.DONE
+    return StepOutcome(found.history[number].id, outcome, rows=ran.rows)
 
 
 def _begin(

@@ -106,7 +106,7 @@ class Footprint:
                 self._alike(one.parent, one.parent_columns, table, one.columns, values, rows)
         if written.old is not None and relations.children[table]:
             values = fields(written.old)
-            after = [] if written.new is None else fields(written.new)
+            after = () if written.new is None else fields(written.new)
             for one in relations.children[table]:
                 if not after or any(after[n] != values[n] for n in one.parent_columns):
                     self._alike(one.child, one.columns, table, one.parent_columns, values, rows)
@@ -117,7 +117,7 @@ class Footprint:
         columns: tuple[int, ...],
         table: int,
         places: tuple[int, ...],
-        values: list[str | None],
+        values: Sequence[str | None],
         rows: Rows,
     ) -> None:
         told = compared(self._relations.tables[table], places, values)

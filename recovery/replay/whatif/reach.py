@@ -139,7 +139,9 @@ class Reach:
                 if text is not None:
                     self._note_values(act, written.table, fields(text), came=came)
 
-    def _note_values(self, act: int, table: int, values: list[str | None], *, came: bool) -> None:
+    def _note_values(
+        self, act: int, table: int, values: Sequence[str | None], *, came: bool
+    ) -> None:
         relations = self._relations
         if came:
             for unique in relations.uniques[table]:
@@ -157,7 +159,7 @@ class Reach:
         columns: tuple[int, ...],
         table: int,
         places: tuple[int, ...],
-        values: list[str | None],
+        values: Sequence[str | None],
     ) -> None:
         told = compared(self._relations.tables[table], places, values)
         if told is None:
@@ -282,7 +284,7 @@ class Reach:
 
 
 def compared(
-    relation: Relation, places: tuple[int, ...], values: list[str | None]
+    relation: Relation, places: tuple[int, ...], values: Sequence[str | None]
 ) -> Values | None:
     """Values as constraints compare them; None when one is missing, which equals nothing."""
     told: list[str | None] = []

@@ -50,7 +50,7 @@ class Routine:
     definition: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Relation:
     """A table as what-ifs see it. `odd`: something else than columns decides what is unique."""
 

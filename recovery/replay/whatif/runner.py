@@ -20,8 +20,8 @@ from recovery.replay.whatif.relations import Relations
 from recovery.scratch.cluster import about_the_server, server_trouble
 
 _NO_TRANSACTION = ("25001", "2D000")  # it only runs outside of one
-_WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
-_NOWHERE = b"SELECT ''::text, 0 WHERE false"  # where no sequence stands
+WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
+NOWHERE = b"SELECT ''::text, 0 WHERE false"  # where no sequence stands
 
 
 class Untold(Exception):
@@ -55,16 +55,16 @@ class Runner:
         numbers: Numbers,
     ) -> None:
         self._ground = ground
-        self._connection = connection
-        self._numbers = numbers
+        self.connection = connection
+        self.numbers = numbers
         self._path = clock.search_path(connection)
-        self._seen = 0  # the end of the log, as far as it was read
+        self.seen = 0  # the end of the log, as far as it was read
         self._open = False  # a savepoint of an act is there
         self._begun = False  # that of the act being run
-        self._constraints = [sql.SQL("SET CONSTRAINTS ALL IMMEDIATE").format()]
+        self.constraints = [sql.SQL("SET CONSTRAINTS ALL IMMEDIATE").format()]
         if relations.deferred:
             names = sql.SQL(", ").join(sql.SQL(one) for one in relations.deferred)
-            self._constraints.append(sql.SQL("SET CONSTRAINTS {} DEFERRED").format(names))
+            self.constraints.append(sql.SQL("SET CONSTRAINTS {} DEFERRED").format(names))
 
     def begin(self) -> None:
         """A transaction begins."""
@@ -73,8 +73,8 @@ class Runner:
     def empty(self) -> None:
         """All that was noted was read."""
         log = sql.SQL("TRUNCATE {}.log").format(sql.Identifier(SCHEMA))
-        self._connection.execute(log)
-        self._seen = 0
+        self.connection.execute(log)
+        self.seen = 0
 
     def unread(self) -> list[tuple[str, Written]]:
         """All that is in the log, with the act that it belongs to; it is empty afterwards."""
@@ -82,14 +82,14 @@ class Runner:
             sql.Identifier(SCHEMA)
         )
         found = []
-        for table, old, new, mark in self._connection.execute(query).fetchall():
+        for table, old, new, mark in self.connection.execute(query).fetchall():
             found.append((str(mark or ""), Written(int(str(table)), _text(old), _text(new))))
         self.empty()
         return found
 
     def again(self) -> None:
         """Take back what the last act did."""
-        self._connection.execute("ROLLBACK TO SAVEPOINT dbmend_act")
+        self.connection.execute("ROLLBACK TO SAVEPOINT dbmend_act")
 
     def run(
         self, act: Act, start: Mapping[str, int], *, numbering: bool = True
@@ -116,9 +116,9 @@ class Runner:
         return ran, stand
 
     def _unnumbered(self, act: Act, start: Mapping[str, int]) -> tuple[Ran, dict[str, int]]:
-        before = dict(self._numbers.physical)
+        before = dict(self.numbers.physical)
         ran, now = self.run(act, before)
-        if now != before or self._numbers.physical != before:
+        if now != before or self.numbers.physical != before:
             raise Untold(f"{act.id} asks for numbers where none were expected")
         return ran, dict(start)
 
@@ -127,30 +127,30 @@ class Runner:
         identities = self._ground.identities
         name = f"{act.id}/{number}" if number else act.id
         text = (name, "\n".join(batch.statements))
-        known = identities.issued.get(text)
+        known = self.issued(text)
         begin = start | dict(known or {})
         last = known
         while True:
-            self._numbers.put(self._connection, begin)
+            self.numbers.put(self.connection, begin)
             try:
                 told = self._attempt(act, name, batch)
                 break
             except psycopg.Error as error:
                 self._judge(act, error)
-                now = positions(self._connection, self._numbers.feeds)
-                self._numbers.physical = now
-                start |= {one: n for one, n in now.items() if one not in self._numbers.pinned}
+                now = positions(self.connection, self.numbers.feeds)
+                self.numbers.physical = now
+                start |= {one: n for one, n in now.items() if one not in self.numbers.pinned}
                 begin = dict(start)
                 if not last:
                     return None
                 last = None  # with the ids it had then it does not run here: with others it may
-        self._numbers.physical = dict(told.now)
+        self.numbers.physical = dict(told.now)
         if text not in identities.issued:
             self._remember(text, start, told.now)
         if last is not None:
             # Numbers are never issued twice, wherever this act's were found.
             told.now.update(
-                {n: max(told.now[n], start[n]) for n in self._numbers.pinned if n in told.now}
+                {n: max(told.now[n], start[n]) for n in self.numbers.pinned if n in told.now}
             )
         return told
 
@@ -166,44 +166,59 @@ class Runner:
 
     def _judge(self, act: Act, error: psycopg.Error) -> None:
         """Go on after a failure, where that is a failure of the act."""
-        with server_trouble(self._ground.cluster):
-            if about_the_server(error):
-                raise error
-        if self._connection.closed:
+        self.judge_server(error)
+        if self.connection.closed:
             raise Untold(f"{act.id} ended the session") from error
         if error.sqlstate in _NO_TRANSACTION:
             raise Untold(f"{act.id} does not run in a transaction") from error
         if error.sqlstate == "23503" and any(self._ground.identities.extras.values()):
             raise Untold("a row may have to be borrowed from the current state") from error
-        self._connection.execute("ROLLBACK TO SAVEPOINT dbmend_batch")
+        self.connection.execute("ROLLBACK TO SAVEPOINT dbmend_batch")
+
+    def judge_server(self, error: psycopg.Error) -> None:
+        """Raises EngineError when the server is in trouble."""
+        with server_trouble(self._ground.cluster):
+            if about_the_server(error):
+                raise error
+
+    def issued(self, text: tuple[str, str]) -> Mapping[str, int] | None:
+        """The numbers behind which this part of an act, with this text, is known to begin."""
+        return self._ground.identities.issued.get(text)
 
     def _attempt(self, act: Act, name: str, batch: Batch) -> _Told:
-        before = sql.SQL(
-            "{} SAVEPOINT dbmend_batch; RESET ROLE; RESET SESSION AUTHORIZATION; RESET ALL;"
-            " SELECT {}, pg_catalog.setseed({}), pg_catalog.set_config('dbmend.mark', {}, false),"
-            " pg_catalog.set_config('dbmend.n', {}, false)"
-        ).format(
-            sql.SQL(self._savepoint()),
-            clock.moment(act.at, self._path),
-            clock.chance(name, SEED),
-            sql.Literal(act.id),
-            sql.Literal(str(self._seen)),
+        before = sql.SQL("{} SAVEPOINT dbmend_batch; {}").format(
+            sql.SQL(self._savepoint()), self.before(act, name, self.seen)
         )
         log = sql.SQL('SELECT "table", old, new, n FROM {}.log WHERE n > {} ORDER BY n')
         after = [
-            *self._constraints,
+            *self.constraints,
             sql.SQL("RELEASE SAVEPOINT dbmend_batch"),
-            log.format(sql.Identifier(SCHEMA), sql.Literal(self._seen)),
+            log.format(sql.Identifier(SCHEMA), sql.Literal(self.seen)),
         ]
         texts = [
-            before.as_bytes(self._connection),
+            before.as_bytes(self.connection),
             *(clock.pin(one).encode() for one in batch.statements),
-            *(one.as_bytes(self._connection) for one in after),
-            positions_query(self._numbers.feeds) or _NOWHERE,
+            *(one.as_bytes(self.connection) for one in after),
+            positions_query(self.numbers.feeds) or NOWHERE,
         ]
-        with self._connection.cursor() as cursor:
+        with self.connection.cursor() as cursor:
             cursor.execute(b"\n;".join(texts), prepare=False)
             return self._told(cursor)
+
+    def before(self, act: Act, name: str, seen: int, called: str = "set") -> sql.Composed:
+        """A session as the part of an act that has this name finds it; rows are noted behind this
+        number. It answers with a row whose last column is `called` so."""
+        return sql.SQL(
+            "RESET ROLE; RESET SESSION AUTHORIZATION; RESET ALL;"
+            " SELECT {}, pg_catalog.setseed({}), pg_catalog.set_config('dbmend.mark', {}, false),"
+            " pg_catalog.set_config('dbmend.n', {}, false) AS {}"
+        ).format(
+            clock.moment(act.at, self._path),
+            clock.chance(name, SEED),
+            sql.Literal(act.id),
+            sql.Literal(str(seen)),
+            sql.Identifier(called),
+        )
 
     def _savepoint(self) -> LiteralString:
         """What makes it possible to take the act back; the act before stays as it is."""
@@ -218,7 +233,7 @@ class Runner:
         kept: list[Sequence[tuple[object, ...]]] = []
         while True:
             done = cursor.statusmessage or ""
-            reported.append(max(cursor.rowcount, 0) if done.startswith(_WRITES) else 0)
+            reported.append(max(cursor.rowcount, 0) if done.startswith(WRITES) else 0)
             # Only what comes last is ours; what the act itself asked for is not looked at.
             kept = [*kept[-1:], cursor.fetchall() if cursor.description else []]
             if not cursor.nextset():
@@ -227,7 +242,7 @@ class Runner:
         written: list[Written] = []
         for table, old, new, place in log:
             written.append(Written(int(str(table)), _text(old), _text(new)))
-            self._seen = int(str(place))
+            self.seen = int(str(place))
         now = {str(label): int(str(stands)) for label, stands in stood}
         return _Told(sum(reported), written, now)
 

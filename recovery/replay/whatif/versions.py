@@ -9,6 +9,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from recovery.replay.effects import key_of
 from recovery.replay.whatif.record import Written
@@ -35,11 +36,12 @@ class Row:
         return self.contents[place - 1] if place else self.first
 
 
-def fields(text: str) -> list[str | None]:
+@lru_cache(maxsize=1 << 14)
+def fields(text: str) -> tuple[str | None, ...]:
     """The values of a row from the server's text of it."""
     inside = text[1:-1]
     if '"' not in inside:
-        return [one or None for one in inside.split(",")]
+        return tuple(one or None for one in inside.split(","))
     values: list[str | None] = []
     at = 0
     while True:
@@ -51,7 +53,7 @@ def fields(text: str) -> list[str | None]:
             values.append(found[2] or None)
         at = found.end() + 1
         if at > len(inside):
-            return values
+            return tuple(values)
 
 
 def key_text(relation: Relation, text: str) -> str:
@@ -59,8 +61,13 @@ def key_text(relation: Relation, text: str) -> str:
     if not relation.keyed:
         return text
     values = fields(text)
-    named = {relation.columns[place].name: values[place] for place in relation.key}
-    return key_of(relation.table, named)
+    return _key(relation, tuple(values[place] for place in relation.key))
+
+
+@lru_cache(maxsize=1 << 14)
+def _key(relation: Relation, values: tuple[str | None, ...]) -> str:
+    names = (relation.columns[place].name for place in relation.key)
+    return key_of(relation.table, dict(zip(names, values, strict=True)))
 
 
 def different(relation: Relation, one: Content, other: Content) -> int:
