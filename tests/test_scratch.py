@@ -14,8 +14,9 @@ import pytest
 
 from recovery.model import EngineError, Exit
 from recovery.scratch import places
-from recovery.scratch.binaries import find_binaries
+from recovery.scratch.binaries import find_binaries, reachable
 from recovery.scratch.cluster import Cluster, ensure_space, open_cluster, server_trouble
+from recovery.scratch.pristine import lay_out
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,6 +88,38 @@ def test_data_is_kept_when_closed_and_gone_when_removed(place: Path) -> None:
         assert folder == place / "case-a"
         cluster.remove()
     assert not folder.exists()
+
+
+def test_a_new_cluster_is_unpacked_and_made_again_where_what_was_kept_is_broken(
+    place: Path, tmp_path: Path
+) -> None:
+    programs = reachable(find_binaries(), places.home())
+    store = place / "kept"
+    store.mkdir(parents=True)
+    seen = []
+    for number, break_it in enumerate((None, None, b"", b"no archive")):
+        data = place / str(number) / "data"
+        data.parent.mkdir()
+        if break_it is not None:
+            next(store.iterdir()).write_bytes(break_it)
+        lay_out(data, programs, store)
+        (archive,) = store.iterdir()
+        found = {
+            str(one.relative_to(data)): (one.stat().st_uid, oct(one.stat().st_mode))
+            for one in (data, *data.rglob("*"))
+        }
+        seen.append((archive.stat().st_ino, found))
+    assert seen[0][1]["PG_VERSION"] == (os.geteuid() or 65534, "0o100600")
+    assert seen[0][1]["."] == (os.geteuid() or 65534, "0o40700")
+    assert [one[1].keys() for one in seen] == [seen[0][1].keys()] * 4
+    assert seen[0] == seen[1]
+    assert seen[2][0] != seen[1][0]
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(EngineError) as failed:
+        lay_out(place / "5" / "data", programs, blocked)
+    assert failed.value.code == Exit.COULD_NOT_TELL
+    assert failed.value.message.startswith("a scratch server could not be set up: ")
 
 
 def test_the_owner_of_one_run_leaves_nothing(place: Path) -> None:

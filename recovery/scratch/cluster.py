@@ -67,6 +67,7 @@ class Cluster:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._kept: Connection | None = None  # the keeper's, where databases are made from
 
     def __enter__(self) -> Self:
         return self
@@ -110,14 +111,14 @@ class Cluster:
     def drop(self, database: str) -> None:
         """Connections to it are ended. Nothing happens when it does not exist."""
         name = sql.Identifier(self._host.real(database))
-        with self._keeper() as keeper:
+        with self._making() as keeper:
             keeper.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
     def exists(self, database: str) -> bool:
         return database in self.databases()
 
     def databases(self) -> tuple[str, ...]:
-        with self._keeper() as keeper:
+        with self._making() as keeper:
             rows = keeper.execute("SELECT datname FROM pg_database ORDER BY 1").fetchall()
         shown = (self._host.shown(str(name)) for (name,) in rows)
         return tuple(name for name in shown if name is not None)
@@ -125,14 +126,14 @@ class Cluster:
     def rename(self, old: str, new: str) -> None:
         """Nobody may be connected to it."""
         names = (sql.Identifier(self._host.real(name)) for name in (old, new))
-        with self._keeper() as keeper:
+        with self._making() as keeper:
             keeper.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*names))
 
     def add_role(self, name: str) -> bool:
         """A role of a dump, without login or rights; False where it would outlive us."""
         if not self._host.own:
             return False
-        with self._keeper() as keeper:
+        with self._making() as keeper:
             keeper.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(name)))
         return True
 
@@ -164,15 +165,22 @@ class Cluster:
 
     def close(self) -> None:
         """Stop the server; the data stays, unless the owner is of one run. Twice is fine."""
+        self._let_go()
         self._host.stop()
 
     def remove(self) -> None:
         """Stop the server and delete everything it held."""
+        self._let_go()
         self._host.remove()
+
+    def _let_go(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def _make(self, database: str, source: sql.Composable) -> None:
         name, jail = sql.Identifier(self._host.real(database)), sql.Identifier(self.role("jail"))
-        with self._keeper() as keeper:
+        with self._making() as keeper:
             # The jail may do everything inside, but neither drop nor alter a database.
             keeper.execute(sql.SQL("CREATE DATABASE {} {}").format(name, source))
             keeper.execute(sql.SQL("GRANT ALL ON DATABASE {} TO {}").format(name, jail))
@@ -180,9 +188,19 @@ class Cluster:
             keeper.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(jail))
 
     @contextmanager
-    def _keeper(self, real: str | None = None) -> Iterator[Connection]:
+    def _making(self) -> Iterator[Connection]:
+        """The keeper where databases are made from: one session for all of it, because a session
+        costs more than what is asked of it here."""
         with server_trouble(self):
-            info = self._info(real or self._host.maintenance(), "keeper")
+            if self._kept is None or self._kept.closed:
+                info = self._info(self._host.maintenance(), "keeper")
+                self._kept = psycopg.connect(info, autocommit=True)
+            yield self._kept
+
+    @contextmanager
+    def _keeper(self, real: str) -> Iterator[Connection]:
+        with server_trouble(self):
+            info = self._info(real, "keeper")
             with psycopg.connect(info, autocommit=True) as connection:
                 yield connection
 

@@ -7,7 +7,8 @@ from psycopg.conninfo import make_conninfo
 
 from recovery.scratch.binaries import find_binaries, reachable
 from recovery.scratch.places import claim_place, home, take_folder
-from recovery.scratch.server import CAPTURE, JAIL, KEEPER, PORT, Server
+from recovery.scratch.pristine import KEEPER
+from recovery.scratch.server import CAPTURE, JAIL, PORT, Server
 
 
 class Embedded:

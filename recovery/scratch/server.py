@@ -12,9 +12,10 @@ from pathlib import Path
 from recovery.model import EngineError, Exit
 from recovery.scratch import guardian
 from recovery.scratch.binaries import NOBODY, Binaries
-from recovery.scratch.places import Folder, boot_id, stop_orphan
+from recovery.scratch.places import Folder, boot_id, home, stop_orphan
+from recovery.scratch.pristine import KEEPER, lay_out
 
-KEEPER, JAIL, CAPTURE = "keeper", "jail", "capture"
+JAIL, CAPTURE = "jail", "capture"
 PORT = 5432  # only names the socket file
 
 # The log must not repeat customers' values: errors (which quote them) stay out of it.
@@ -74,41 +75,7 @@ class Server:
         """A new, empty cluster; whatever the folder held is gone."""
         self.folder.empty()
         data = self.folder.data
-        data.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            os.chown(data, NOBODY, NOBODY)
-        if self.binaries.major >= 17:
-            locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-        else:
-            locale = ["--locale=C", "--lc-ctype=C.UTF-8"]
-        made = subprocess.run(
-            [
-                self.binaries.program("initdb"),
-                f"--pgdata={data}",
-                f"--username={KEEPER}",
-                "--encoding=UTF8",
-                *locale,
-                "--auth=trust",
-                "--no-sync",
-                "--no-instructions",
-            ],
-            capture_output=True,
-            text=True,
-            errors="backslashreplace",
-            cwd="/",
-            env=_environment(),
-            user=NOBODY if os.geteuid() == 0 else None,
-            group=NOBODY if os.geteuid() == 0 else None,
-            extra_groups=[] if os.geteuid() == 0 else None,
-            check=False,
-        )
-        if made.returncode:
-            raise EngineError(
-                Exit.COULD_NOT_TELL,
-                f"a scratch server could not be set up: {made.stderr.strip()}",
-                where=str(data),
-                hint="see whether the disk is full, the folder writable and the user known here",
-            )
+        lay_out(data, self.binaries, home())
         (data / "pg_hba.conf").write_text(HBA, "utf-8")
 
     def start(self) -> None:
