@@ -21,7 +21,7 @@ from recovery.model import Progress
 
 _FORGET = ("earlier", "earlier_told", "earlier_backup")
 _KEEP = """
-INSERT INTO earlier SELECT ?, "table", key, "column", current FROM read_parquet(?)
+INSERT INTO earlier SELECT ?, "table", key, "column", current, backup FROM read_parquet(?)
 WHERE kind IN ('changed', 'missing', 'extra') AND list_contains(?::VARCHAR[], "table")
 """
 

@@ -38,6 +38,7 @@ INSERT INTO public.a VALUES (1, 'ONE', 1.500), (2, 'two', 2), (4, 'four', 4);
 INSERT INTO public.bag VALUES (1, 'x'), (2, NULL), (3, 'z');
 INSERT INTO public.same VALUES (1);
 """
+THREE = '{"id":"3","v":"three","n":"3.00","added":"r"}'
 BROKEN = """
 CREATE TABLE public.a (id int PRIMARY KEY, v text, n numeric(6,2), added text);
 COPY public.a (id, v, n, added) FROM stdin;
@@ -89,10 +90,10 @@ class Silent:
 def test_only_differences_are_kept(facts: duckdb.DuckDBPyConnection) -> None:
     rows = facts.execute("SELECT * FROM earlier ORDER BY ALL").fetchall()
     assert [row for row in rows if row[1] == "public.a"] == [
-        ("backup-2", "public.a", '{"id":"1"}', "v", "ONE"),
-        ("backup-2", "public.a", '{"id":"2"}', "v", "two"),
-        ("backup-2", "public.a", '{"id":"3"}', "", None),
-        ("backup-2", "public.a", '{"id":"4"}', "", '{"id":"4","v":"four","n":"4.000"}'),
+        ("backup-2", "public.a", '{"id":"1"}', "v", "ONE", "one"),
+        ("backup-2", "public.a", '{"id":"2"}', "v", "two", None),
+        ("backup-2", "public.a", '{"id":"3"}', "", None, THREE),
+        ("backup-2", "public.a", '{"id":"4"}', "", '{"id":"4","v":"four","n":"4.000"}', None),
     ]
     bag = [(row[3], row[4]) for row in rows if row[1] == "public.bag"]
     assert sorted(bag, key=str) == [("", '{"x":"3","y":"z"}'), ("", None)]

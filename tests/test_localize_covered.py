@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from diffing.model import Key, Ledger, Schema, Table
+from diffing.model import Key, Schema, Table
 from recovery.case.facts import open_facts
-from recovery.localize import locate
 from recovery.localize.cells import lay_side_by_side
+from recovery.localize.covered import held_whole
 from recovery.model import Event, Outcome, Replay, Sql, Step, StepLog, StepOutcome
 
 SCHEMA = Schema(tuple(Table("public", name, (), Key(("id",), "primary")) for name in ("a", "b")))
@@ -33,11 +33,7 @@ def covered(log=LOG, base=BASE, *, effects=(), divergences=(), unstable=()):
     for column in unstable:
         facts.execute("INSERT INTO unstable VALUES ('public.a', ?)", [column])
     lay_side_by_side(facts, target="target", faulty="faulty", fault_act="1")
-    given = locate.Given(
-        log=log, history=(), schema=SCHEMA, base=base, ledger=Ledger(()), facts=facts,
-        laboratory=None, rarely=lambda *_: frozenset(), wrong_way_round=False, progress=None,
-    )  # fmt: skip
-    return locate._covered(given)
+    return held_whole(log, base, SCHEMA, facts)
 
 
 def test_a_complete_log_covers_every_table():

@@ -3,6 +3,7 @@ fault is the last copy of what nothing else shows."""
 
 from datetime import timedelta
 
+from recovery.model import Complaint
 from tests.located import START, located, step
 
 BACKUP = """
@@ -54,3 +55,21 @@ def test_rows_come_back_as_they_were_then(scratch, tmp_path):
     assert found['{"id":"4"}'] == ('{"id":"4","name":"q","price":"4.25"}', "derived")
     assert found['{"id":"6"}'] == ('{"id":"6","name":"p6","price":"6.25"}', "derived")
     assert len(found) == 11
+
+
+def test_a_backup_that_may_be_younger_than_the_fault(scratch, tmp_path):
+    """Nobody wrote down when it happened; the backup has it already."""
+    unlogged = "UPDATE product SET price = 5.00 WHERE id > 2"
+    said = [
+        Complaint("public.product", (("id", str(n)),), "price", f"{n + 0.25}", has_value=True)
+        for n in (4, 6, 8)
+    ]
+    others = [(START + timedelta(minutes=20), unlogged)]
+    steps = [step("30", "UPDATE product SET name = 'x' WHERE id = 1")]
+    with located(
+        scratch, tmp_path, BACKUP, unlogged, steps, others=others, complaints=said
+    ) as case:
+        assert case.faults == [("", "unlogged")]
+        found = {target for target, _ in prices(case).values()}
+    assert "5.00" not in found
+    assert len(found) == 10

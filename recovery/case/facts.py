@@ -9,7 +9,8 @@ earlier     where another backup differs from the one the log starts from: `valu
             cell held in that backup; column '' is a row: the whole row as JSON when only that
             backup has it, NULL when it does not have it. A cell without a row here is equal
             where `earlier_told` has (backup, table, column), '' for the presence of rows; else
-            nothing is known: not compared, or no such column there
+            nothing is known: not compared, or no such column there. `base`: the same in the
+            backup that the log starts from
 earlier_backup  every backup of the case and when it was taken (UTC, sorts as text;
             NULL: not known); `backup` is the
             one the log starts from, others are `backup-2` and on, in the order they were given
@@ -37,7 +38,7 @@ CREATE TABLE IF NOT EXISTS unsteady (
     step VARCHAR NOT NULL, "table" VARCHAR NOT NULL, "column" VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS earlier (
     backup VARCHAR NOT NULL, "table" VARCHAR NOT NULL, key VARCHAR NOT NULL,
-    "column" VARCHAR NOT NULL, value VARCHAR);
+    "column" VARCHAR NOT NULL, value VARCHAR, base VARCHAR);
 CREATE TABLE IF NOT EXISTS earlier_told (
     backup VARCHAR NOT NULL, "table" VARCHAR NOT NULL, "column" VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS earlier_backup (backup VARCHAR NOT NULL, taken_at VARCHAR);

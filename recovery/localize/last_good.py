@@ -31,7 +31,7 @@ UPDATE damage SET grade = 'derived', target = found.value FROM (
          AND gone.key = d.key AND gone."column" = ''
     WHERE d.fault = $name AND d.grade = 'stale' AND d."column" <> ''
       AND d.target IS NOT DISTINCT FROM d.backup AND gone.key IS NULL) found
-WHERE damage.rowid = found.place
+WHERE damage.rowid = found.place AND ($known OR found.value IS DISTINCT FROM damage.current)
 """
 
 # Rows of the backup that the fault deleted, with what they held then.
@@ -56,10 +56,13 @@ WHERE damage.rowid = found.place
 """
 
 
-def put_last_good(facts: duckdb.DuckDBPyConnection, name: str, at: datetime) -> None:
+def put_last_good(
+    facts: duckdb.DuckDBPyConnection, name: str, at: datetime, *, known: bool
+) -> None:
     """Give stale cells and rows of the fault `name`, which happened `at`, the value of the newest
-    backup from before it. Backups whose age is not known tell nothing here."""
+    backup from before it. Backups whose age is not known tell nothing here; where the time of the
+    fault is not `known`, those that have today's value may have been taken after it."""
     moment = at.astimezone(UTC).isoformat()
     facts.execute(_NEWEST, {"fault": moment})
-    facts.execute(_CELLS, {"name": name})
+    facts.execute(_CELLS, {"name": name, "known": known})
     facts.execute(_ROWS, {"name": name})

@@ -12,8 +12,8 @@ import duckdb
 
 from diffing.model import Ledger, Schema, Status
 from recovery.deviation import Insert, deviate
+from recovery.localize import decay, structure, told, whatif
 from recovery.localize import grade as grading
-from recovery.localize import structure, told, whatif
 from recovery.localize.cells import (
     contradict,
     final_values,
@@ -22,6 +22,7 @@ from recovery.localize.cells import (
     name_columns,
 )
 from recovery.localize.complaints import heard, lay_out
+from recovery.localize.covered import covered, held_whole, unexplained
 from recovery.localize.hypothesis import Candidate
 from recovery.localize.last_good import put_last_good
 from recovery.localize.records import Faulty, find_records
@@ -30,7 +31,6 @@ from recovery.localize.search import BY_CLASS, Findings, Found, Search, find_fau
 from recovery.model import (
     AssessmentVerdict,
     Cause,
-    Event,
     Fault,
     FaultClass,
     History,
@@ -123,14 +123,16 @@ def locate(given: Given) -> Located:
         )
     )
     lay_side_by_side(facts, target="target", faulty="faulty", fault_act="")
-    contradicted = _contradicted(given)
+    slow = _slow(given, found, faults)
+    contradicted = unexplained(facts)
     complaints = heard(facts, given.log, given.schema)
     kept = _kept(facts)
     counted = tuple(
         replace(fault, cells=_labels(facts, fault.id)) if fault.accepted else fault
-        for fault in faults
+        for fault in slow.faults
     )
-    damaged = _damaged(given, len(found) + 1)
+    more = tuple(replace(fault, cells=_labels(facts, fault.id)) for fault in slow.more)
+    damaged = (*more, *_damaged(given, len(found) + len(more) + 1))
     asked = (*structure.on_purpose(damaged), *structure.emptied(facts))
     return Located(
         _verdict(
@@ -142,7 +144,7 @@ def locate(given: Given) -> Located:
         ),
         (*counted, *damaged),
         kept,
-        (*told.questions(facts, counted, found), *complaints, *asked),
+        (*told.questions(facts, counted, found), *slow.questions, *complaints, *asked),
         _none_of_these(given, found),
         told.assumptions(given.log, counted),
         told.coverage(given.base),
@@ -157,6 +159,21 @@ def _damaged(given: Given, first: int) -> tuple[Fault, ...]:
         return ()
     gone = tuple(structure.gone(given.ledger, given.log, first=first))
     return (*gone, *structure.behind(given.behind, first=first + len(gone)))
+
+
+def _slow(given: Given, found: Sequence[Found], faults: Sequence[Fault]) -> decay.Slow:
+    """What went bad over several backups."""
+    if given.wrong_way_round:
+        return decay.Slow(tuple(faults))
+    return decay.find_slow(
+        given.facts,
+        given.schema,
+        given.log,
+        faults,
+        covered=covered(given.log, given.base, given.schema),
+        probability=round(1 - _none_of_these(given, found), 4),
+        first=len(found) + 1,
+    )
 
 
 def _histories(history: History, found: Sequence[Found]) -> tuple[History, History]:
@@ -195,7 +212,7 @@ def _grade(
         "faulty",
         candidate.targets,
         candidate.injective,
-        _covered(given),
+        held_whole(given.log, given.base, given.schema, facts),
         others,
         candidate.omitted,
         candidate.certain,
@@ -213,7 +230,8 @@ def _grade(
     grading.grade(facts, verdicts, rare)
     for rival in found.rivals:
         grading.doubt(facts, name, rival.name, same_target=rival.candidate.meant == candidate.meant)
-    put_last_good(facts, name, next(one.at for one in was if one.id == act))
+    at = next(one.at for one in was if one.id == act)
+    put_last_good(facts, name, at, known=bool(candidate.step))
     if not candidate.confirmed:
         grading.ask_a_person(facts, name)
     BY_CLASS[candidate.fault_class].settle(facts, given.schema, candidate, name)
@@ -291,39 +309,6 @@ def _early(given: Given, act: str, target: History) -> None:
         final_values(given.facts, run)
     else:
         contradict(given.facts, run)
-
-
-def _covered(given: Given) -> frozenset[str]:
-    """Tables for which the log says that it is complete, every step could be replayed and
-    captured, and nothing in the current state contradicts it."""
-    outcomes = {outcome.step: outcome for outcome in given.base.outcomes}
-    excepted: set[str] = set(given.base.blind)
-    for step in given.log.steps:
-        if isinstance(step.action, Event):
-            excepted |= set(step.action.tables)
-        elif outcomes[step.id].outcome is Outcome.NOT_REPLAYED or not outcomes[step.id].complete:
-            return frozenset()
-    excepted |= _contradicted(given)
-    return frozenset(
-        table.name
-        for table in given.schema.tables
-        if given.log.covers(table.name) and table.name not in excepted
-    )
-
-
-def _contradicted(given: Given) -> frozenset[str]:
-    """Tables that hold something that no step of the log explains, the faults included."""
-    rows = given.facts.execute(
-        """SELECT DISTINCT d."table" FROM divergence d
-        LEFT JOIN cell c ON c."table" = d."table" AND c.key = d.key AND c."column" = d."column"
-        LEFT JOIN unstable u ON u."table" = d."table" AND u."column" = d."column"
-        LEFT JOIN row r ON r."table" = d."table" AND r.key = d.key
-        WHERE u."column" IS NULL AND CASE d.kind
-            WHEN 'changed' THEN c.key IS NULL OR c.f IS DISTINCT FROM d.current
-            WHEN 'missing' THEN r.key IS NULL OR r.f
-            WHEN 'extra' THEN r.key IS NULL OR NOT r.f ELSE true END"""
-    ).fetchall()
-    return frozenset(str(table) for (table,) in rows)
 
 
 def _labels(facts: duckdb.DuckDBPyConnection, fault: str) -> tuple[tuple[Label, int], ...]:
