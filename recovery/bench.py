@@ -44,6 +44,7 @@ class Bench:
         self.world = world
         self._cluster: Cluster | None = None
         self._facts: duckdb.DuckDBPyConnection | None = None
+        self._schemas: dict[str, Schema] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -131,9 +132,12 @@ class Bench:
         return {one: found[Path(os.path.abspath(one))] for one in sources}
 
     def schema(self, side: str) -> Schema:
+        """As it is in scratch; what is loaded never changes."""
         self.loaded()
-        with self.cluster.connect(side) as connection, server_trouble(self.cluster):
-            return read_schema(connection)
+        if side not in self._schemas:
+            with self.cluster.connect(side) as connection, server_trouble(self.cluster):
+                self._schemas[side] = read_schema(connection)
+        return self._schemas[side]
 
     def state(self, side: str) -> LoadedState:
         return LoadedState(self.cluster, side, self.unloaded(side))
@@ -174,6 +178,7 @@ class Bench:
 
     def _load(self, name: str) -> Loaded:
         path = self.case.named_evidence()[name].path
+        self._schemas.pop(name, None)
         return load(open_source(path), self.cluster, name, self.world.progress)
 
     def describe(self) -> None:

@@ -237,13 +237,16 @@ def _history(bench: Bench) -> History:
 
 def _locate(bench: Bench) -> None:
     ground = _ground(bench)
+    steps = _history(bench)
+    base = summary.read_replay(bench.case.read_document("replay.json", "replay"))
     with closing(Laboratory(ground)) as laboratory:
+        laboratory.know(steps, base)
         found = locate_faults(
             Given(
                 bench.log,
-                _history(bench),
+                steps,
                 ground.schema,
-                summary.read_replay(bench.case.read_document("replay.json", "replay")),
+                base,
                 _ledger(bench),
                 bench.facts,
                 laboratory,

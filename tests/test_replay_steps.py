@@ -365,3 +365,41 @@ def test_preparations_are_silent_and_may_be_refused(ground: Stage) -> None:
     bad = Preparation("s", ("UPDATE public.t SET n = 1000",), ())
     assert laboratory.run(acts, "refused", bad) is None
     assert ground.effects("refused") == []
+
+
+def test_no_history_is_run_twice_while_what_it_did_is_there(
+    ground: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    plain = run._replay
+
+    def counted(*given: object, **named: object) -> object:
+        done.append(given[2])
+        return plain(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run, "_replay", counted)
+    laboratory = Laboratory(ground.ground)
+    one, two = (act("a", SET_1), act("b", SET_2)), (act("a", SET_1),)
+    write = Preparation("a", ("UPDATE t SET n = 7 WHERE id = 1",), ("public.t",))
+
+    first = laboratory.run(one, "first")
+    again = laboratory.run(one, "again")
+    assert first is not None and again is not None
+    assert (again.run, again.outcomes, again.blind) == ("again", first.outcomes, first.blind)
+    effects = ground.effects("first")
+    assert effects == ground.effects("again") == [n("a", 1, "0", "1"), n("b", 2, "0", "1")]
+    laboratory.run(one, "prepared", write)
+    laboratory.run(two, "first")
+    laboratory.run(two, "again")
+    assert ground.effects("first") == ground.effects("again") == [n("a", 1, "0", "1")]
+    assert done == ["first", "prepared", "first"]
+    # Neither name has it any more, so it is run.
+    laboratory.run(one, "again")
+    assert ground.effects("again") == effects
+    assert done == ["first", "prepared", "first", "again"]
+
+    later = Laboratory(ground.ground)
+    later.know(one, again)
+    later.run(one, "known")
+    assert ground.effects("known") == effects
+    assert done == ["first", "prepared", "first", "again"]

@@ -75,6 +75,17 @@ def store(
     return tally
 
 
+def copy(facts: duckdb.DuckDBPyConnection, run: str, to: str) -> None:
+    """Replace the effects of `to` by those of `run`."""
+    if to != run:
+        facts.execute("DELETE FROM effect WHERE run = ?", [to])
+        facts.execute(
+            "INSERT INTO effect SELECT $to AS run, * EXCLUDE (run) FROM effect WHERE run = $run"
+            " ORDER BY effect.rowid",
+            {"run": run, "to": to},
+        )
+
+
 class Sketch:
     """Writes the relation `sketch`: what variants would have written, cell by cell."""
 

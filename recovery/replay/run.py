@@ -22,7 +22,7 @@ from recovery.replay.session import PreparationRefused, Session
 from recovery.replay.whatif import WhatIf, open_whatif
 from recovery.scratch.cluster import Cluster
 
-_PATIENCE = 8  # a base run with notes costs about so many plain ones
+_PATIENCE = 1  # a base run with notes costs little more than a plain one, what-ifs next to nothing
 _SUSPECTS_MAX = 24  # steps and tables that are told whole because their images do not add up
 
 Suspects = dict[str, frozenset[str]]
@@ -170,7 +170,7 @@ def _session(ground: Ground, database: str, manner: _Manner = _PLAIN) -> Session
 @dataclass(slots=True)
 class _Opened:
     """What-ifs over one base. They are opened when so many forecasts were asked for that the
-    base run with notes, which costs as much as several plain ones, is worth it."""
+    base run with notes is worth it."""
 
     base: Replay
     history: History
@@ -183,15 +183,29 @@ class _Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class _Ran:
+    """A run whose effects are in the case database."""
+
+    history: History
+    preparation: Preparation | None
+    replay: Replay
+
+
+@dataclass(frozen=True, slots=True)
 class Laboratory:
     """`recovery.model.Laboratory` over a ground. Steps issue the ids of the replay before. The
     first `patience` forecasts over a base are whole replays; then a database is opened for what-ifs
     over it, and stays open for others. What those tell is quick, and proved by nobody: whoever
-    claims something runs the history."""
+    claims something runs the history. No history is run twice while its effects are there."""
 
     ground: Ground
     patience: int = _PATIENCE
     _open: list[_Opened] = field(default_factory=list, repr=False, compare=False)
+    _ran: dict[str, _Ran] = field(default_factory=dict, repr=False, compare=False)
+
+    def know(self, history: History, replay: Replay) -> None:
+        """An earlier stage ran this history; nobody writes over its effects but by `run`."""
+        self._ran[replay.run] = _Ran(history, None, replay)
 
     def close(self) -> None:
         """Give up what was kept open for forecasts; it is opened again when it is needed."""
@@ -201,11 +215,19 @@ class Laboratory:
     def run(
         self, history: History, run: str, preparation: Preparation | None = None
     ) -> Replay | None:
-        self.ground.identities.recall(self.ground.facts)
-        try:
-            return _replay(self.ground, history, run, preparation=preparation)[0]
-        except PreparationRefused:
-            return None
+        done = (one.replay for one in self._ran.values()
+                if one.history == history and one.preparation == preparation)  # fmt: skip
+        if known := next(done, None):
+            effects.copy(self.ground.facts, known.run, run)
+            replay = replace(known, run=run)
+        else:
+            self.ground.identities.recall(self.ground.facts)
+            try:
+                replay, _ = _replay(self.ground, history, run, preparation=preparation)
+            except PreparationRefused:
+                return None
+        self._ran[run] = _Ran(history, preparation, replay)
+        return replay
 
     def forecast(
         self, base: Replay, history: History, deviant: History, name: str
