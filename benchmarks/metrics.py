@@ -43,7 +43,8 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """One case's answers. `stated`: (probability, whether it is right) of every listed fault."""
+    """One case's answers. `stated`: (probability, whether it is right) of every listed fault;
+    `classes`: what each of them is called."""
 
     verdict: str = "none"
     named: tuple[Named, ...] = ()
@@ -56,6 +57,7 @@ class Measures:
     safe: int = 0
     wrong_safe: int = 0
     wrong_cells: tuple[str, ...] = ()  # some of them, for people
+    classes: tuple[str, ...] = ()
 
 
 def listed_faults(assessment: Mapping[str, object]) -> list[dict[str, object]]:
@@ -88,6 +90,7 @@ def measure(assessment: Mapping[str, object], damage: Path, case: Case, mode: st
         safe=safe,
         wrong_safe=len(wrong),
         wrong_cells=tuple(_told(case, row) for row in wrong[:8]),
+        classes=tuple(str(one.get("class", "")) for one in listed),
     )
 
 

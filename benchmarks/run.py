@@ -16,7 +16,6 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -32,12 +31,14 @@ from benchmarks.faults import CLASSES, CONTROLS, NotHere
 from benchmarks.generator import ROWS, STEPS, load_backup, make_case
 from benchmarks.history import Plan
 from benchmarks.log import LEVELS, MODES
-from benchmarks.report import TARGETS, report, row, share_of
+from benchmarks.report import report, row
 from benchmarks.results import Line, append, bad_gates, line_of, nothing, read
 from benchmarks.sample import COUNTS, LOGS, SHARES, Space, absent, sample, strata
 from benchmarks.score import PRODUCT, score
 from benchmarks.server import OwnServer
+from benchmarks.speed import FILE, commit, read_speed, write_speed
 from benchmarks.suites import SUITES, Suite
+from benchmarks.targets import FLOORS, share_of, whole_cases
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "pg"
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -132,6 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"kept: {work}")
         else:
             shutil.rmtree(work, ignore_errors=True)
+    if options.write_speed:
+        _keep_speed(lines, options)
     print(_report(lines, options))
     print("\n".join(bad_gates(lines)))
     return 0 if all(_holds(line) for line in lines) and not _below(lines) else 1
@@ -196,7 +199,7 @@ def _below(lines: Sequence[Line]) -> list[float]:
     return [
         share
         for share in SHARES
-        if (got := share_of(lines, share)) is not None and got < TARGETS[share]
+        if (got := share_of(lines, share)) is not None and got < FLOORS[share]
     ]
 
 
@@ -205,10 +208,17 @@ def _report(lines: Sequence[Line], options: argparse.Namespace) -> str:
     command = f"python -m benchmarks.run {options.said}"
     head = (
         f"Made {now} by `{command}` on {os.cpu_count()} cores (load {os.getloadavg()[2]:.1f}),"
-        f" product at commit {_commit()}; {len(lines)} cases. What the columns mean: README.md"
+        f" product at commit {commit()}; {len(lines)} cases. What the columns mean: README.md"
         " beside this file. Seeds 1-9 are for tuning and never used here."
     )
-    return report(lines, head)
+    return report(lines, head, read_speed(options.speed))
+
+
+def _keep_speed(lines: Sequence[Line], options: argparse.Namespace) -> None:
+    """How long whole cases of size M took, for the table of targets of every other run."""
+    figures = whole_cases(lines)
+    if figures:
+        write_speed(options.speed, "case-M", f"python -m benchmarks.run {options.said}", figures)
 
 
 def _told(plans: Sequence[Plan], left_out: Sequence[str]) -> str:
@@ -219,12 +229,6 @@ def _told(plans: Sequence[Plan], left_out: Sequence[str]) -> str:
     if left_out:
         lines.append("in none of them: " + ", ".join(left_out))
     return "\n".join(lines)
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -249,6 +253,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tool", default="", help="another tool, called once: see README")
     parser.add_argument("--jobs", type=int, default=1, help="suites at the same time")
     parser.add_argument("--results", type=Path, help="keep finished cases here, and go on from it")
+    parser.add_argument(
+        "--speed", type=Path, default=FILE, help="figures that benchmarks.whatif wrote (--results)"
+    )
+    parser.add_argument("--write-speed", action="store_true", help="put the times of M there")
     parser.add_argument("--keep", action="store_true", help="keep cases and say where")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md")
     options = parser.parse_args(arguments)

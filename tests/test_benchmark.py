@@ -179,7 +179,7 @@ def test_a_run_goes_on_where_it_was_stopped(bench: Bench, tmp_path: Path) -> Non
     assert read(file) == [line]
     text = report([line], "Made by hand.")
     assert "- webshop-missing-where-0-1: script: no repair.sql" in text
-    assert "| missing-where | 1 | 0 | 0 | 0 of 1 | 0 | 0 | 0.000 | 0 | 1 |" in text
+    assert "| missing-where | 1 | 0 | 0 | 0 of 1 | 0 | 0 | - | 0.000 | 0 | 1 |" in text
 
 
 def test_what_people_do_by_hand_harms(bench: Bench) -> None:

@@ -4,6 +4,8 @@ history of small steps, hypotheses with one step, 1 % and 10 % of the steps left
 import argparse
 import random
 import resource
+import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,6 +15,9 @@ from datetime import UTC, datetime, timedelta
 from math import exp, log
 from pathlib import Path
 
+import psycopg
+
+from benchmarks.speed import write_speed
 from recovery.case.facts import open_facts
 from recovery.deviation import Drop, deviate
 from recovery.model import Act, History
@@ -90,9 +95,37 @@ class Figures:
     reran: tuple[float, ...]  # share of later acts
     refused: int
 
+    @property
+    def faster(self) -> list[float]:
+        return [self.naive / one for one in self.seconds]
+
+    @property
+    def mean(self) -> float:
+        """Geometric."""
+        faster = self.faster
+        return exp(sum(map(log, faster)) / len(faster)) if faster else float("nan")
+
+    def kept(self) -> dict[str, object]:
+        """The same for a file; nothing where no hypothesis was told."""
+        times, shares = sorted(self.seconds), sorted(self.reran)
+        if not times:
+            return {"told": 0, "not told": self.refused}
+        return {
+            "told": len(times),
+            "not told": self.refused,
+            "naive seconds": self.naive,
+            "p50 seconds": at(times, 0.5),
+            "p95 seconds": at(times, 0.95),
+            "geometric mean": self.mean,
+            "least": min(self.faster),
+            "best": max(self.faster),
+            "run again, median": at(shares, 0.5),
+            "run again, most": max(shares),
+            "a minute": 60 / (sum(times) / len(times)),
+        }
+
     def line(self) -> str:
-        faster = [self.naive / one for one in self.seconds]
-        mean = exp(sum(map(log, faster)) / len(faster)) if faster else float("nan")
+        faster, mean = self.faster, self.mean
         times = sorted(self.seconds)
         shares = sorted(self.reran)
         return (
@@ -108,18 +141,35 @@ def at(ordered: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-def naive(ground: Ground, acts: History) -> float:
-    """Restore, and run what is left."""
+def naive(ground: Ground, acts: History) -> tuple[float, int]:
+    """Restore, and run what is left: seconds, and bytes of the log that running it wrote."""
     begun = time.monotonic()
     with (
         clone(ground, "naive"),
         closing(ground.cluster.connect("naive")) as connection,
     ):
+        start = log_position(connection)
         for act in acts:
             with connection.transaction():
                 for statement in act.statements:
                     connection.execute(statement.encode())
-        return time.monotonic() - begun
+        spent = time.monotonic() - begun
+        return spent, log_position(connection) - start
+
+
+def log_position(connection: psycopg.Connection[tuple[object, ...]]) -> int:
+    query = "SELECT (pg_current_wal_insert_lsn() - '0/0')::text"
+    row = connection.execute(query).fetchone()
+    return int(str(row[0])) if row else 0
+
+
+def stored(ground: Ground) -> int:
+    """Bytes of the version store: the blocks in use of the file that the replay writes."""
+    ground.facts.execute("CHECKPOINT")
+    row = ground.facts.execute(
+        "SELECT sum(used_blocks * block_size) FROM pragma_database_size()"
+    ).fetchone()
+    return int(row[0]) if row and row[0] is not None else 0
 
 
 def asked(
@@ -139,7 +189,7 @@ def asked(
         later = len(whatif.history) - min(places) - len(places)
         shares.append(len(whatif.reran) / max(later, 1))
     rest = deviate(whatif.history, [Drop(whatif.history[one].id) for one in left_out[0]])
-    return Figures(setting, tuple(seconds), naive(ground, rest), tuple(shares), refused)
+    return Figures(setting, tuple(seconds), naive(ground, rest)[0], tuple(shares), refused)
 
 
 def main() -> None:
@@ -151,6 +201,7 @@ def main() -> None:
     parser.add_argument("--single", type=int, default=300, help="hypotheses with one step")
     parser.add_argument("--many", type=int, default=3, help="hypotheses with 1 %% and 10 %%")
     parser.add_argument("--check", type=int, default=3, help="compared with whole replays")
+    parser.add_argument("--results", type=Path, help="put the figures there: benchmarks/speed.json")
     options = parser.parse_args()
     with (
         open_cluster("run-benchmark-whatif") as cluster,
@@ -173,7 +224,8 @@ def main() -> None:
 
 
 def run(ground: Ground, acts: History, options: argparse.Namespace) -> None:
-    plain = naive(ground, acts)
+    plain, written = naive(ground, acts)
+    before = stored(ground)
     print(f"{options.rows} rows, {len(acts)} steps, seed {options.seed}, skew {options.skew}")
     print(f"plain: restore and replay {plain:.1f} s")
     laboratory = Laboratory(ground)
@@ -182,6 +234,14 @@ def run(ground: Ground, acts: History, options: argparse.Namespace) -> None:
     assert base is not None
     captured = time.monotonic() - begun
     print(f"captured by decoding {captured:.1f} s ({100 * (captured / plain - 1):.0f} % over)")
+    store = stored(ground) - before
+    print(f"version store {store >> 10} KiB, log of the plain replay {written >> 10} KiB")
+    kept: dict[str, object] = {
+        "rows": options.rows, "steps": len(acts), "seed": options.seed, "skew": options.skew,
+        "plain seconds": plain, "captured seconds": captured,
+        "capture overhead": captured / plain - 1,
+        "version store bytes": store, "log bytes": written,
+    }  # fmt: skip
     begun = time.monotonic()
     chance = random.Random(options.seed + 1)
     with open_whatif(ground, acts, base) as whatif:
@@ -189,10 +249,14 @@ def run(ground: Ground, acts: History, options: argparse.Namespace) -> None:
         print(f"what-if opened in {opened:.1f} s ({100 * (opened / plain - 1):.0f} % over plain)")
         many = len(acts)
         single = [[chance.randrange(many)] for _ in range(options.single)]
-        print(asked(ground, whatif, "one step", single).line())
+        told = asked(ground, whatif, "one step", single)
+        print(told.line())
+        kept |= {"opened seconds": opened, "one step": told.kept()}
         for share in (0.01, 0.1):
             left = [chance.sample(range(many), int(many * share)) for _ in range(options.many)]
-            print(asked(ground, whatif, f"{100 * share:.0f} % of the steps", left).line())
+            told = asked(ground, whatif, f"{100 * share:.0f} % of the steps", left)
+            print(told.line())
+            kept[f"{100 * share:.0f} %"] = told.kept()
         for places in single[: options.check]:
             deviant = deviate(acts, [Drop(acts[one].id) for one in places])
             begun = time.monotonic()
@@ -209,3 +273,6 @@ def run(ground: Ground, acts: History, options: argparse.Namespace) -> None:
             print(f"checked with a whole replay ({slow:.1f} s): {same}, {len(rows[0])} cells")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"memory of this process at most {peak / 1024:.0f} MB")
+    if options.results:
+        command = f"python -m benchmarks.whatif {shlex.join(sys.argv[1:])}"
+        write_speed(options.results, "what-if", command, {**kept, "memory bytes": peak * 1024})
