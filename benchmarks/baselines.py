@@ -88,6 +88,14 @@ def _before_the_fault(case: Case) -> State | None:
     return around[steps[0]][0] if steps else None
 
 
+def _told(case: Case) -> State | None:
+    """The backup with the log run on it, the faulty step known and put right: what a replay of all
+    steps leaves, and a replay of the dependent ones as well."""
+    if not case.faults:
+        return None
+    return (case.worlds.logged_intended or case.worlds.intended).state
+
+
 def _replayed(case: Case) -> State | None:
     if case.log.describes == "executed":
         return None
@@ -98,6 +106,7 @@ def _replayed(case: Case) -> State | None:
 _BASELINES: dict[str, Callable[[Case], State | None]] = {
     "all differences from the backup": _all_from_backup,
     "replay of the log alone": _replay_only,
+    "full or dependency replay, told the step": _told,
     "three-way merge of cells": _merge,
     "row images of the faulty step": _undo,
     "point in time before the fault": _before_the_fault,

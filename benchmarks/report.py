@@ -26,6 +26,7 @@ def report(lines: Sequence[Line], head: str, speed: Mapping[str, Part] | None = 
     text += ["## By label of cells", "", *_by_label(lines), ""]
     text += ["## Probabilities", "", *reliability(lines), ""]
     text += ["## Baselines", "", *_baselines(lines), ""]
+    text += ["## Looking for the step without hypotheses", "", *_looked(lines), ""]
     text += ["## Losses", "", *_losses(lines), ""]
     text += ["## Every case", "", HEAD, *(row(line) for line in sorted(lines, key=_order))]
     return "\n".join(text) + "\n"
@@ -140,6 +141,50 @@ def _baselines(lines: Sequence[Line]) -> list[str]:
             f" | {share} |"
         )
     return rows
+
+
+def _looked(lines: Sequence[Line]) -> list[str]:
+    """Ways to look for the step, and how much a replay would run that is told the step."""
+    rows = [
+        "| way | cases | step first | first three | mean reciprocal rank"
+        " | later steps run again, median | 95 % |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    names = list(dict.fromkeys(name for line in lines for name in line.looked))
+    ranked = [
+        line
+        for line in lines
+        if line.is_identifiable and any(one.rank is not None for one in line.looked.values())
+    ]
+    own = [line.score.measures.named[0].rank for line in ranked if line.score.measures.named]
+    rows.append(
+        f"| the tool, same cases | {len(own)} | {_ranks([float(one) for one in own])} | | |"
+    )
+    for name in names:
+        found = [line.looked[name] for line in ranked if name in line.looked]
+        ranks = [one.rank for one in found if one.rank is not None]
+        again = sorted(
+            one.again
+            for line in lines
+            for one in [line.looked.get(name)]
+            if one is not None and one.again is not None
+        )
+        middle = f"{again[len(again) // 2]:.0%}" if again else ""
+        most = f"{again[min(len(again) - 1, len(again) * 95 // 100)]:.0%}" if again else ""
+        rows.append(
+            f"| {name} | {len(ranks) or len(again)} | {_ranks(ranks)} | {middle} | {most} |"
+        )
+    return rows
+
+
+def _ranks(ranks: Sequence[float]) -> str:
+    """First, among the first three, mean reciprocal; 0 is not at all."""
+    if not ranks:
+        return " | | "
+    first = sum(0 < one <= 1 for one in ranks) / len(ranks)
+    three = sum(0 < one <= 3 for one in ranks) / len(ranks)
+    mean = sum(1 / one for one in ranks if one) / len(ranks)
+    return f"{first:.3f} | {three:.3f} | {mean:.3f}"
 
 
 def _losses(lines: Sequence[Line]) -> list[str]:

