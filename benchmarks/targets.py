@@ -206,6 +206,8 @@ def _cells(value: float | None, asked: Asked) -> list[str]:
 
 
 def _number(value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:.3f}" if value < 10 else f"{value:,.1f}"
 
 
