@@ -124,3 +124,27 @@ def test_a_complete_log_proves_it(scratch, tmp_path):
         found = case.targets("public.visit", "day")
     assert found == days(*range(1, 11), grade="proven")
     assert date.fromisoformat(found["10"][0]) <= date(2026, 2, 20)
+
+
+def test_moments_that_the_log_fills_in_too(scratch, tmp_path):
+    """New rows get the time of their making, and two old rows had been put right before: the log,
+    complete but for the suspect step in prose, still says what each moment should be."""
+    put_right = "UPDATE visit SET created_at = created_at + interval '1 min' WHERE id IN (3, 9)"
+    late = (
+        "INSERT INTO visit (id, room, starts, ends, day)"
+        " SELECT 90, 1, starts, ends, day FROM visit WHERE id = 4"
+    )
+    moved = (
+        "UPDATE visit SET created_at = created_at - interval '2 hours' WHERE id BETWEEN 2 AND 13"
+    )
+    prose = Step("2", 0, "Moved to the new server", None, suspect=True, at=START)
+    steps = [step("1", put_right), prose, step("3", late)]
+    happened = f"{put_right}; {moved}; {late};"
+    with located(scratch, tmp_path, BACKUP, happened, steps, complete=True) as case:
+        assert case.faults == [("2", "time-shift")]
+        found = case.targets("public.visit", "created_at")
+    wanted = created(*range(2, 14))
+    for n in (3, 9):
+        moment = datetime.fromisoformat(wanted[str(n)][0] + ":00") + timedelta(minutes=1)
+        wanted[str(n)] = (f"{moment:%Y-%m-%d %H:%M:%S}+00", "proven")
+    assert found == wanted

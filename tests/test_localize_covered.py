@@ -20,7 +20,7 @@ LOG = StepLog(STEPS, complete=True)
 BASE = Replay("log", DONE)
 
 
-def covered(log=LOG, base=BASE, *, effects=(), divergences=(), unstable=()):
+def covered(log=LOG, base=BASE, *, effects=(), divergences=(), unstable=(), faults=()):
     """Effects are (table, op, column, old, new) of the faulty run, on row 1."""
     facts = open_facts(Path(":memory:"))
     for ordinal, effect in enumerate(effects):
@@ -33,7 +33,7 @@ def covered(log=LOG, base=BASE, *, effects=(), divergences=(), unstable=()):
     for column in unstable:
         facts.execute("INSERT INTO unstable VALUES ('public.a', ?)", [column])
     lay_side_by_side(facts, target="target", faulty="faulty", fault_act="1")
-    return held_whole(log, base, SCHEMA, facts)
+    return held_whole(log, base, SCHEMA, facts, faults=frozenset(faults))
 
 
 def test_a_complete_log_covers_every_table():
@@ -52,6 +52,23 @@ def test_a_partial_log_covers_what_it_names():
 )
 def test_a_step_that_is_not_known_takes_everything_out(outcome):
     assert covered(base=Replay("log", (DONE[0], outcome))) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("suspect", "action", "faults", "found"),
+    [
+        (True, None, ["2"], BOTH),
+        (True, None, ["1"], frozenset()),
+        (False, None, ["2"], frozenset()),
+        (True, STEPS[1].action, ["2"], frozenset()),  # of SQL that cannot be run something is meant
+    ],
+)
+def test_a_suspect_step_in_prose_that_is_the_fault_takes_nothing_out(
+    suspect, action, faults, found
+):
+    steps = (STEPS[0], Step("2", 2, "Moved them", action, suspect=suspect))
+    base = Replay("log", (DONE[0], StepOutcome("2", Outcome.NOT_REPLAYED)))
+    assert covered(replace(LOG, steps=steps), base, faults=faults) == found
 
 
 def test_a_step_that_failed_takes_nothing_out():

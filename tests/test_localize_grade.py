@@ -63,6 +63,9 @@ class Bench:
         name_columns(self.facts, SCHEMA)
         self.facts.execute('CREATE TEMP TABLE unstable ("table" VARCHAR, "column" VARCHAR)')
         self.facts.execute(
+            'CREATE TEMP TABLE steady ("table" VARCHAR, key VARCHAR, "column" VARCHAR)'
+        )
+        self.facts.execute(
             'CREATE TEMP TABLE recorded ("table" VARCHAR, key VARCHAR, "column" VARCHAR)'
         )
         for column in unstable:

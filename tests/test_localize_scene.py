@@ -12,12 +12,13 @@ from tests.located import START
 HISTORY = (Act("1", ("SELECT 1",), START), Act("2", ("SELECT 2",), START))
 
 
-def left(*effects, divergences=(), unstable=(), clocked=()):
+def left(*effects, divergences=(), unstable=(), steady=(), clocked=()):
     """Effects are (act, op, column, old, new) of row 1; divergences (kind, column, backup,
     current). Returns (column, kind, backup, predicted, current, act, place)."""
     facts = duckdb.connect()
     facts.execute(SCHEMA)
     facts.execute('CREATE TEMP TABLE unstable ("table" VARCHAR, "column" VARCHAR)')
+    facts.execute('CREATE TEMP TABLE steady ("table" VARCHAR, key VARCHAR, "column" VARCHAR)')
     facts.execute('CREATE TEMP TABLE clocked ("table" VARCHAR)')
     for ordinal, (act, op, column, old, new) in enumerate(effects):
         facts.execute(
@@ -28,6 +29,8 @@ def left(*effects, divergences=(), unstable=(), clocked=()):
         facts.execute("INSERT INTO divergence VALUES ('t', '1', ?, ?, ?, ?)", divergence)
     for column in unstable:
         facts.execute("INSERT INTO unstable VALUES ('t', ?)", [column])
+    for column in steady:
+        facts.execute("INSERT INTO steady VALUES ('t', '1', ?)", [column])
     for table in clocked:
         facts.execute("INSERT INTO clocked VALUES (?)", [table])
     Scene(StepLog(()), HISTORY, Replay("log", ()), None, facts).lay_out()
@@ -108,6 +111,14 @@ def test_what_the_clock_decides_is_not_left_over():
     assert left(UPDATE, divergences=changed, unstable=["v"]) == []
     assert left(UPDATE, unstable=["v"]) == []
     assert left(UPDATE, divergences=changed, unstable=["w"]) != []
+    assert left(UPDATE, divergences=changed, unstable=["v"], steady=["w"]) == []
+
+
+def test_but_where_it_decides_nothing():
+    changed = [("changed", "v", "a", "c")]
+    known = left(UPDATE, divergences=changed)
+    assert known != []
+    assert left(UPDATE, divergences=changed, unstable=["v"], steady=["v"]) == known
 
 
 def test_a_row_whose_key_is_a_time_is_not_missed():

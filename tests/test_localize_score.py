@@ -12,6 +12,7 @@ CREATE TEMP TABLE forecast (name VARCHAR, "table" VARCHAR, key VARCHAR, "column"
 CREATE TEMP TABLE finals ("table" VARCHAR, key VARCHAR, "column" VARCHAR, start VARCHAR,
     came BOOLEAN, there BOOLEAN, value VARCHAR, act VARCHAR, place INTEGER);
 CREATE TEMP TABLE unstable ("table" VARCHAR, "column" VARCHAR);
+CREATE TEMP TABLE steady ("table" VARCHAR, key VARCHAR, "column" VARCHAR);
 CREATE TEMP TABLE clocked ("table" VARCHAR);
 CREATE TEMP TABLE complaint (number INTEGER, "table" VARCHAR, key VARCHAR, "column" VARCHAR,
     fine BOOLEAN, should_be VARCHAR, has_value BOOLEAN, answered BOOLEAN);
@@ -74,8 +75,24 @@ def test_what_should_have_been_is_the_other_way_round():
     assert scored(HIT, HIT, MISS, meant=True) == scored(HIT, MISS, MISS, meant=False)
 
 
-def test_what_does_not_count():
-    assert scored(*hits(5), unstable=["v"]) == NOTHING
+def test_times_count_where_nothing_else_wrote_them():
+    """The very same time is no coincidence; another one may be the clock's."""
+    assert scored(HIT, HIT, MISS, OTHER, unstable=["v"]) == scored(HIT, HIT, MISS)
+
+
+@pytest.mark.parametrize(("steady", "found"), [([], 0), ([("t", "0", "v")], 1)])
+def test_what_the_clock_decides_does_not_count(steady, found):
+    facts = duckdb.connect()
+    facts.execute(SCHEMA + RELATIONS)
+    facts.execute(
+        "INSERT INTO forecast VALUES ('x', 't', '0', 'v', '5', '2', '');"
+        "INSERT INTO divergence VALUES ('t', '0', 'changed', 'v', '1', '2');"
+        "INSERT INTO finals VALUES ('t', '0', 'v', '1', false, true, '5', '1', 1);"
+        "INSERT INTO unstable VALUES ('t', 'v')"
+    )
+    for cell in steady:
+        facts.execute("INSERT INTO steady VALUES (?, ?, ?)", cell)
+    assert score(facts, "x", 0.0).hits == found
 
 
 def test_a_cell_of_a_row_that_is_gone_says_nothing():

@@ -94,6 +94,19 @@ SELECT DISTINCT "table", "column" FROM (
 UNION SELECT "table", "column" FROM unsteady
 """
 
+# Cells of such columns that clock and chance have no part in: what is written there is the same.
+_STEADY = """
+CREATE OR REPLACE TEMP TABLE steady AS
+WITH written AS (
+    SELECT run, "table", key, "column", list((step, new) ORDER BY ordinal) AS said
+    FROM effect JOIN unstable USING ("table", "column")
+    ANTI JOIN unsteady USING ("table", "column")
+    WHERE run IN ($run, $moved) GROUP BY ALL)
+SELECT a."table", a.key, a."column" FROM written a JOIN written b
+  ON b."table" = a."table" AND b.key = a.key AND b."column" = a."column"
+WHERE a.run = $run AND b.run = $moved AND a.said = b.said
+"""
+
 # Tables whose rows have other keys when clock and chance are moved: a row that is not found there
 # may be there under another key.
 _CLOCKED = """
@@ -118,8 +131,10 @@ def lay_side_by_side(
 
 def learn_unstable(facts: duckdb.DuckDBPyConnection, run: str, moved: str) -> None:
     """Columns whose values differ between two runs of one history with clock and chance moved
-    (relation `unstable`), and tables whose keys do (`clocked`)."""
+    (relation `unstable`), but for single cells (`steady`), and tables whose keys do
+    (`clocked`)."""
     facts.execute(_UNSTABLE, {"run": run, "moved": moved})
+    facts.execute(_STEADY, {"run": run, "moved": moved})
     facts.execute(_CLOCKED, {"run": run, "moved": moved})
 
 

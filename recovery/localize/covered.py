@@ -17,15 +17,21 @@ WHERE u."column" IS NULL AND CASE d.kind
 """
 
 
-def covered(log: StepLog, base: Replay, schema: Schema) -> frozenset[str]:
+def covered(
+    log: StepLog, base: Replay, schema: Schema, *, faults: frozenset[str] = frozenset()
+) -> frozenset[str]:
     """Tables for which the log says that it is complete; every step could be replayed and
-    captured."""
+    captured. A suspect step in prose is no gap when it is one of the `faults`: what should have
+    been is without it, whatever it did."""
     outcomes = {outcome.step: outcome for outcome in base.outcomes}
     excepted: set[str] = set(base.blind)
     for step in log.steps:
         if isinstance(step.action, Event):
             excepted |= set(step.action.tables)
-        elif outcomes[step.id].outcome is Outcome.NOT_REPLAYED or not outcomes[step.id].complete:
+            continue
+        told = outcomes[step.id]
+        blamed = step.suspect and step.id in faults and step.action is None
+        if not blamed and (told.outcome is Outcome.NOT_REPLAYED or not told.complete):
             return frozenset()
     return frozenset(
         table.name
@@ -41,7 +47,12 @@ def unexplained(facts: duckdb.DuckDBPyConnection) -> frozenset[str]:
 
 
 def held_whole(
-    log: StepLog, base: Replay, schema: Schema, facts: duckdb.DuckDBPyConnection
+    log: StepLog,
+    base: Replay,
+    schema: Schema,
+    facts: duckdb.DuckDBPyConnection,
+    *,
+    faults: frozenset[str] = frozenset(),
 ) -> frozenset[str]:
     """Covered tables, as far as nothing in the current state contradicts that."""
-    return covered(log, base, schema) - unexplained(facts)
+    return covered(log, base, schema, faults=faults) - unexplained(facts)

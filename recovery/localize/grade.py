@@ -36,7 +36,8 @@ _MACROS = (
 _JUDGED = """
 CREATE OR REPLACE TEMP TABLE judged AS
 WITH told AS (
-    SELECT c.*, u."column" IS NOT NULL AS unstable, note.key IS NOT NULL AS noted,
+    SELECT c.*, u."column" IS NOT NULL AND (y.key IS NULL OR c.c IS DISTINCT FROM c.f) AS unstable,
+           note.key IS NOT NULL AS noted,
            up.key IS NOT NULL AND up.value IS DISTINCT FROM c.f
                AND down.key IS NOT NULL AND down.value IS DISTINCT FROM c.f AS telling,
            tup.key IS NOT NULL AND tup.value IS NOT DISTINCT FROM c.t
@@ -45,6 +46,7 @@ WITH told AS (
                IS NOT DISTINCT FROM c.t AS timeless
     FROM cell c
     LEFT JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
+    LEFT JOIN steady y ON y."table" = c."table" AND y.key = c.key AND y."column" = c."column"
     LEFT JOIN recorded note ON note."table" = c."table" AND note.key = c.key
          AND note."column" = c."column"
     LEFT JOIN outcome up ON up.run = 'faulty up'

@@ -114,11 +114,12 @@ def locate(given: Given) -> Located:
     given.laboratory.run(faulty, "faulty")
     given.laboratory.run(target, "target")
     acts = frozenset(act for one in found for act in one.candidate.acts)
+    steps = frozenset(one.candidate.step for one in found)
     faults = tuple(
         fault
         for number, one in enumerate(found, 1)
         for fault in (
-            _grade(given, one, f"F{number}", faulty, target, acts - one.candidate.acts),
+            _grade(given, one, f"F{number}", faulty, target, acts - one.candidate.acts, steps),
             *_alternatives(given, one, f"F{number}"),
         )
     )
@@ -189,7 +190,9 @@ def _grade(
     faulty: History,
     target: History,
     others: frozenset[str],
+    steps: frozenset[str],
 ) -> Fault:
+    """`others`: acts of the other faults; `steps`: those of the log that all faults are laid to."""
     candidate, facts = found.candidate, given.facts
     step = next((step for step in given.log.steps if step.id == candidate.step), None)
     act = candidate.act
@@ -212,7 +215,7 @@ def _grade(
         "faulty",
         candidate.targets,
         candidate.injective,
-        held_whole(given.log, given.base, given.schema, facts),
+        held_whole(given.log, given.base, given.schema, facts, faults=steps),
         others,
         candidate.omitted,
         candidate.certain,

@@ -12,7 +12,8 @@ residue  what the history does not explain, per cell or row ("column" ''): "tabl
            kept       in both; the history changes it, but it is still as in the backup
            missing    the row should be there; predicted is its image where the backup has it
            extra      the row should not be there; current is its image
-Touched-at columns and others that clock and chance decide (`unstable`) are in neither kind of cell.
+Touched-at columns and others that clock and chance decide (`unstable`) are in neither kind of cell,
+but where all that is written is the same whatever they decide (`steady`).
 Everything is proportional to what was written or differs, never to the size of the database.
 """
 
@@ -39,8 +40,7 @@ FROM net LEFT JOIN place ON place.step = net.act
 
 _RESIDUE = """
 CREATE OR REPLACE TEMP TABLE residue AS
-WITH loose AS (SELECT "table", "column" FROM unstable),
-row AS (SELECT * FROM finals WHERE "column" = ''),
+WITH row AS (SELECT * FROM finals WHERE "column" = ''),
 shown AS (
     SELECT d."table", d.key, j.key AS "column", json_extract_string(j.value, '$') AS current
     FROM divergence d
@@ -76,7 +76,8 @@ SELECT c."table", c.key, c."column", c.kind, c.backup, c.predicted, c.current,
        coalesce(c.act, '') AS act, coalesce(c.place, 0) AS place
 FROM cells c LEFT JOIN row r ON r."table" = c."table" AND r.key = c.key
 WHERE c.predicted IS DISTINCT FROM c.current AND coalesce(r.there, true)
-  AND NOT EXISTS (FROM loose l WHERE l."table" = c."table" AND l."column" = c."column")
+  AND ((c."table", c."column") NOT IN (SELECT ("table", "column") FROM unstable)
+       OR (c."table", c.key, c."column") IN (SELECT ("table", key, "column") FROM steady))
 UNION ALL
 SELECT "table", key, '', CASE WHEN predicted THEN 'missing' ELSE 'extra' END,
        backup, CASE WHEN predicted THEN backup END, current, coalesce(act, ''), coalesce(place, 0)

@@ -26,7 +26,8 @@ ACCEPT = 7.0  # bits a fault must save, about 100 to 1
 CREDIBLE = 7.0  # an explanation so many bits worse than the best is no longer credible
 _MISSES_SHARE = 0.05
 
-# The forecast beside the current state. Nothing is said of a cell whose row is not there.
+# The forecast beside the current state. Nothing is said of a cell whose row is not there, nor of an
+# unstable one, unless no act of the base wrote it: then the very same time is no coincidence.
 _SEEN = """
 CREATE OR REPLACE TEMP TABLE seen AS
 WITH row AS (SELECT * FROM finals WHERE "column" = ''),
@@ -34,20 +35,26 @@ shown AS (
     SELECT d."table", d.key, j.key AS "column", json_extract_string(j.value, '$') AS current
     FROM divergence d JOIN forecast p
       ON p.name = $name AND p."table" = d."table" AND p.key = d.key AND p."column" <> '',
-    json_each(d.current) j WHERE d.kind = 'extra' AND j.key = p."column")
+    json_each(d.current) j WHERE d.kind = 'extra' AND j.key = p."column"),
+cell AS (
 SELECT p."table", p.key, p."column", p.base, p.value,
+       u."column" IS NOT NULL AND y.key IS NULL AS unstable,
        CASE WHEN d.key IS NOT NULL THEN d.current WHEN s.key IS NOT NULL THEN s.current
             WHEN f.key IS NOT NULL THEN f.start ELSE p.base END AS current
 FROM forecast p
 LEFT JOIN unstable u ON u."table" = p."table" AND u."column" = p."column"
+LEFT JOIN steady y ON y."table" = p."table" AND y.key = p.key AND y."column" = p."column"
 LEFT JOIN finals f ON f."table" = p."table" AND f.key = p.key AND f."column" = p."column"
 LEFT JOIN row r ON r."table" = p."table" AND r.key = p.key
 LEFT JOIN divergence d ON d.kind = 'changed' AND d."table" = p."table" AND d.key = p.key
      AND d."column" = p."column"
 LEFT JOIN shown s ON s."table" = p."table" AND s.key = p.key AND s."column" = p."column"
 LEFT JOIN divergence m ON m.kind = 'missing' AND m."table" = p."table" AND m.key = p.key
-WHERE p.name = $name AND p."column" <> '' AND u."column" IS NULL AND m.key IS NULL
-  AND (s.key IS NOT NULL OR NOT coalesce(r.came, false))
+WHERE p.name = $name AND p."column" <> '' AND m.key IS NULL
+  AND (u."column" IS NULL OR f.key IS NULL OR y.key IS NOT NULL)
+  AND (s.key IS NOT NULL OR NOT coalesce(r.came, false)))
+SELECT * EXCLUDE (unstable) FROM cell
+WHERE NOT unstable OR current IS NOT DISTINCT FROM value OR current IS NOT DISTINCT FROM base
 UNION ALL
 SELECT p."table", p.key, '', p.base, p.value,
        coalesce(d.kind = 'extra', NOT r.came, p.base = 'true')::VARCHAR AS current
