@@ -94,6 +94,23 @@ def test_people_say_that_two_columns_are_exchanged(scratch, tmp_path):
     assert found == was("given", *range(2, 25, 2), grade="consistent")
 
 
+def test_the_step_that_made_the_rows_made_them_like_that(scratch, tmp_path):
+    """Twelve rows were imported with the names exchanged; the log has the import as it was meant,
+    and another one whose rows are right."""
+    load = (
+        "INSERT INTO address (id, batch, {}, {}) SELECT n, 7, 'Given' || chr(64 + n - {}), 'Family'"
+        " || chr(90 - n + {}) FROM generate_series({}, {}) AS n"
+    )
+    right = load.format("given", "family", 99, 99, 100, 111)
+    meant = load.format("given", "family", 200, 200, 201, 212)
+    happened = f"{right}; {load.format('family', 'given', 200, 200, 201, 212)};"
+    steps = [step("1", right), step("2", meant)]
+    with located(scratch, tmp_path, BACKUP, happened, steps, complete=True) as case:
+        assert case.faults == [("2", "shifted-columns")]
+        found = case.targets("public.address", "given")
+    assert found == {str(200 + n): (f"Given{chr(64 + n)}", "proven") for n in range(1, 13)}
+
+
 def test_it_must_lose_against_a_step_that_says_it(scratch, tmp_path):
     logged = LEFT.format("batch = 1").rstrip(";")
     with located(scratch, tmp_path, BACKUP, LEFT.format("true"), [step("1", logged)]) as case:
