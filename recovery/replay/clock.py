@@ -9,6 +9,7 @@ and chance moved, and what differs is called unstable.
 """
 
 import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import postgast
@@ -73,6 +74,26 @@ _LITERALS = {
     "'yesterday'": f"({_TODAY} - '1 day'::interval)",
 }
 _MOMENTS = frozenset({"timestamptz", "timestamp", "date", "time", "timetz"})
+_TOLD = _FUNCTIONS | _KEYWORDS.keys() | _LITERALS.keys()
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """A text and its tokens, lower-case and where they are."""
+
+    raw: bytes
+    places: list[tuple[int, int]]
+    words: list[str]
+
+
+def scan(text: str) -> Scanned | None:
+    """None for text that does not scan."""
+    raw = text.encode()
+    try:
+        places = [(token.start, token.end) for token in postgast.scan(text).tokens]
+    except postgast.PgQueryError:
+        return None
+    return Scanned(raw, places, [raw[start:end].decode().lower() for start, end in places])
 
 
 def pin(text: str) -> str:
@@ -82,23 +103,26 @@ def pin(text: str) -> str:
     a DO or of a function to be made is SQL of its own. Out of reach: 'now' that becomes a moment
     by assignment only, and SQL put together at run time that does not call now() plainly. Text
     that does not scan is returned unchanged: the server will refuse it with its own message."""
-    raw = text.encode()
-    try:
-        tokens = [(token.start, token.end) for token in postgast.scan(text).tokens]
-    except postgast.PgQueryError:
-        return text
-    words = [raw[start:end].decode().lower() for start, end in tokens]
+    scanned = scan(text)
+    return text if scanned is None else pinned(scanned)
+
+
+def pinned(scanned: Scanned) -> str:
+    """As `pin` does it."""
+    raw, places, words = scanned.raw, scanned.places, scanned.words
+    if _TOLD.isdisjoint(words) and words[:1] not in (["do"], ["create"]):
+        return raw.decode()
     out: list[bytes] = []
     done = 0
-    for place, (start, end) in enumerate(tokens):
+    for place, (start, end) in enumerate(places):
         if start < done:
             continue
         found = _pinned(words, place, raw[start:end].decode())
         if found is None:
             continue
         replacement, first, last = found
-        out += [raw[done : tokens[first][0]], replacement.encode()]
-        done = tokens[last][1]
+        out += [raw[done : places[first][0]], replacement.encode()]
+        done = places[last][1]
     return b"".join([*out, raw[done:]]).decode()
 
 
@@ -171,13 +195,17 @@ def set_clock(connection: Connection[tuple[object, ...]], at: datetime, path: st
 
 def moment(at: datetime, path: str) -> sql.Composed:
     """What a SELECT has to call so that a step sees this time, its zone and these schemas."""
-    offset = at.utcoffset() or timedelta(0)
-    zone = f"<{_hours(offset)}>{_hours(-offset)}" if offset else "UTC"
     return sql.SQL(
         "pg_catalog.set_config('dbmend.now', {}, false),"
         " pg_catalog.set_config('search_path', {}, false),"
         " pg_catalog.set_config('TimeZone', {}, false)"
-    ).format(sql.Literal(at.isoformat()), sql.Literal(path), sql.Literal(zone))
+    ).format(sql.Literal(at.isoformat()), sql.Literal(path), sql.Literal(zone(at)))
+
+
+def zone(at: datetime) -> str:
+    """The time zone in which a step of this time was written down."""
+    offset = at.utcoffset() or timedelta(0)
+    return f"<{_hours(offset)}>{_hours(-offset)}" if offset else "UTC"
 
 
 def keep_clock(connection: Connection[tuple[object, ...]], at: datetime) -> None:

@@ -13,7 +13,7 @@ from recovery.model import (
     StepOutcome,
     Variant,
 )
-from recovery.replay import capture, clock, effects, forecast
+from recovery.replay import capture, clock, effects, forecast, sentry
 from recovery.replay.alignment import align
 from recovery.replay.generated import filled
 from recovery.replay.ground import SEED, Ground, clone
@@ -37,6 +37,7 @@ def prepare_ground(cluster: Cluster, backup: str, template: str) -> tuple[str, .
     cluster.clone(backup, template)
     with cluster.keeper(template) as keeper:
         capture.publish(keeper)
+        sentry.install(keeper)
     with cluster.connect(template) as jail:
         return clock.install(jail)
 
@@ -121,10 +122,8 @@ def _once(
         try:
             with closing(_session(ground, database, manner)) as session:
                 outcomes = []
-                for act in history:
-                    if preparation and preparation.before == act.id:
-                        session.prepare(preparation, act)
-                    outcomes.append(session.run(act))
+                for outcome in session.play(history, preparation):
+                    outcomes.append(outcome)
                     if progress:
                         progress.advance()
             with ground.cluster.connect(database) as calculator:
@@ -278,8 +277,8 @@ class Laboratory:
         ):
             session.variants = by_act
             session.on_tried = book.note
-            for act in history:
-                session.run(act)
+            for _ in session.play(history):
+                pass
 
 
 def _counted(outcome: StepOutcome, tally: effects.Tally, written: dict[str, int]) -> StepOutcome:

@@ -5,8 +5,7 @@ because a row it refers to was made by a step the log does not have gets that ro
 state (marked as undocumented) and is tried again.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,26 +13,21 @@ import psycopg
 from psycopg import Connection
 
 from diffing.model import Schema
-from recovery.model import Act, Outcome, Preparation, StepOutcome, Supply, Variant
+from recovery.model import Act, Outcome, Preparation, StepOutcome, Variant
 from recovery.replay import clock
 from recovery.replay.borrow import Borrower
-from recovery.replay.identity import (
-    Identities,
-    issued_rows,
-    positions,
-    set_positions,
-    still_there,
-)
+from recovery.replay.identity import Feed, Identities
 from recovery.replay.looks import moved, read_looks, readable
 from recovery.replay.order import Disorder
+from recovery.replay.sequences import Sequences
 from recovery.replay.silence import silent
-from recovery.replay.supply import copied, place_of
+from recovery.replay.statements import Statements
+from recovery.replay.stretch import Leg, Stretches, full, legs
+from recovery.replay.supply import place_of
 from recovery.replay.transactions import (
     Batch,
     batches,
     control,
-    creates,
-    first_words,
     keeps_rows,
     opens,
 )
@@ -44,10 +38,7 @@ from recovery.replay.whole import WholeTables
 from recovery.scratch.cluster import Cluster, about_the_server, server_trouble
 
 PREPARATION = "~preparation"  # the marker of what a what-if changes before a step
-_COPY = re.compile(r"\s*copy\b", re.I)
-_ROUNDS_MAX = 3  # ids of one table may depend on those of another
 _NO_TRANSACTION = ("25001", "2D000")  # the statement only runs outside of one
-_WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
 
 OnTried = Callable[[Variant, Sequence[tuple[object, ...]]], None]
 
@@ -82,30 +73,24 @@ class Session:
         self.on_tried: OnTried | None = None
         self.written: dict[str, dict[str, int]] = {}
         self.suspects = suspects or {}
-        self._now = clock.NEVER
-        self._supplies: tuple[Supply, ...] = ()
         self._folder = folder
         self._cluster, self._database = cluster, database
-        self._feeds = identities.feeds
         self._rewritten: set[str] = set()
-        self._open()
+        self._open(identities.feeds)
         self.disorder = Disorder(self._connection, schema) if shuffling else None
 
-    def _open(self) -> None:
+    def _open(self, feeds: tuple[Feed, ...]) -> None:
         self._connection: Connection[tuple[object, ...]] = self._cluster.connect(self._database)
         self._connection.prepare_threshold = None  # a step may deallocate what it did not make
-        self._path = clock.search_path(self._connection)
-        self._creating = clock.search_path(self._connection, creating=True)
-        self._at: dict[str, int] | None = None  # where the sequences stand, while that is known
+        self._statements = Statements(self._connection, self._cluster)
+        self._sequences = Sequences(self._connection, self.schema, self.identities, feeds)
         self._watch = Watch(self._connection)
         self._looks = read_looks(self._connection)
         self._whole = (
             WholeTables(self._connection, self.schema, self._folder) if self._folder else None
         )
-        asked = self._connection.execute(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable)"
-        ).fetchone()
-        self._deferrable = asked == (True,)
+        self._deferrable = self._may_wait()
+        self._stretches = Stretches(self._connection, self.identities, self._statements.path)
         self._borrower = Borrower(self._connection, self.schema, self.identities.extras)
 
     def close(self) -> None:
@@ -118,12 +103,12 @@ class Session:
 
     def prepare(self, preparation: Preparation, act: Act) -> None:
         """Make it, at the time of the act that follows. Raises PreparationRefused."""
-        self._now = act.at + self.shift
-        clock.set_clock(self._connection, self._now, self._path)
+        self._enter(act)
         while True:
             try:
                 with self._connection.transaction():
-                    self._mark(PREPARATION)
+                    query = "SELECT pg_catalog.pg_logical_emit_message(true, 'step', %s::text)"
+                    self._connection.execute(query, (PREPARATION,))
                     with silent(self._connection, preparation.quiet):
                         for statement in preparation.statements:
                             self._connection.execute(statement.encode())
@@ -133,68 +118,147 @@ class Session:
                 if not self._borrower.borrow(error):
                     raise PreparationRefused from error
 
+    def play(
+        self, acts: Iterable[Act], preparation: Preparation | None = None
+    ) -> Iterator[StepOutcome]:
+        """As `run` for each, and `prepare` before its act; but acts that do nothing out of the
+        ordinary are run in stretches."""
+        waiting: list[Act] = []
+        going: list[Leg] = []
+        for act in acts:
+            prepared = preparation if preparation and preparation.before == act.id else None
+            apart = prepared is not None or self._apart(act)
+            found = None if apart else legs(act, act.at + self.shift)
+            if going and (found is None or full(going) or act.id in {one.id for one in waiting}):
+                yield from self._go(waiting, going)
+                waiting, going = [], []
+            if prepared is not None:
+                self.prepare(prepared, act)
+            if found is None:
+                yield self.run(act)
+            else:
+                waiting.append(act)
+                going += found
+        yield from self._go(waiting, going)
+
     def run(self, act: Act) -> StepOutcome:
         """Never raises for what the step does; EngineError when the server is in trouble."""
         if not act.statements:
             return StepOutcome(act.id, Outcome.NOT_REPLAYED, act.why)
-        self._supplies = act.supplies
-        self._now = act.at + self.shift
-        clock.set_clock(self._connection, self._now, self._path)
+        self._enter(act)
         if self.disorder is not None:
             self.disorder.before(act)
         if self.variants.get(act.id):
             self._try_variants(act)
         account = Account()
         self.written[act.id] = account.written
+        return self._parts(act, account)
+
+    def _parts(
+        self, act: Act, account: Account, begun: int = 0, error: psycopg.Error | None = None
+    ) -> StepOutcome:
+        """From the part `begun` on, of which trying it once has come to that error."""
         try:
             for number, batch in enumerate(batches(act)):
-                self._batch(act, number, batch, account)
+                if number >= begun:
+                    self._batch(act, number, batch, account, error)
+                    error = None
         except Refused as refused:
             own = isinstance(refused, Unsupplied)
             return account.told(act, Outcome.NOT_REPLAYED if own else Outcome.FAILED, str(refused))
         return account.told(act, Outcome.DONE)
 
-    def _mark(self, step: str) -> None:
-        """What is written from here on belongs to this step."""
-        query = "SELECT pg_catalog.pg_logical_emit_message(true, 'step', %s::text)"
-        self._connection.execute(query, (step,))
+    # --- stretches --------------------------------------------------------------------------------
+
+    def _apart(self, act: Act) -> bool:
+        """Whether something is to be done around this act in particular."""
+        return bool(
+            self.variants.get(act.id)
+            or self.suspects.get(act.id)
+            or (self.disorder is not None and self.disorder.concerned(act.statements))
+        )
+
+    def _go(self, acts: Sequence[Act], going: Sequence[Leg]) -> Iterator[StepOutcome]:
+        accounts = {act.id: Account() for act in acts}
+        while going:
+            with server_trouble(self._cluster):
+                passed, stopped = self._stretches.run(
+                    going, self._sequences.feeds, seed=self.seed, deferrable=self._deferrable
+                )
+            self._sequences.at = self._stretches.positions(self._sequences.feeds)
+            for one in passed:
+                act = one.leg.act
+                account = accounts[act.id]
+                account.rows += one.rows
+                account.add(one.written)
+                self.written[act.id] = account.written
+                if one.leg.last:
+                    yield account.told(act, Outcome.DONE)
+            if stopped is None:
+                return
+            act, begun = stopped.leg.act, stopped.leg.number
+            self.written[act.id] = accounts[act.id].written
+            self._enter(act, anew=not begun and not self._connection.closed)
+            yield self._parts(act, accounts[act.id], begun, stopped.error)
+            going = [leg for leg in going[len(passed) :] if leg.act is not act]
+
+    def _enter(self, act: Act, *, anew: bool = True) -> None:
+        """What is run from here on belongs to this act alone."""
+        self._stretches.forget(altered=False)
+        self._statements.supplies = act.supplies
+        self._statements.now = act.at + self.shift
+        if anew:
+            clock.set_clock(self._connection, self._statements.now, self._statements.path)
+
+    def _may_wait(self) -> bool:
+        """Whether there are constraints whose check may be left to a COMMIT."""
+        asked = self._connection.execute(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable)"
+        ).fetchone()
+        return asked == (True,)
 
     # --- one transaction of a step ----------------------------------------------------------------
 
-    def _batch(self, act: Act, number: int, batch: Batch, account: Account) -> None:
-        """Raises Refused; then nothing of the batch is left."""
+    def _batch(
+        self, act: Act, number: int, batch: Batch, account: Account, error: psycopg.Error | None
+    ) -> None:
+        """`error` is what it has come to, if it was tried. Raises Refused; then nothing of the
+        batch is left."""
         name = f"{act.id}/{number}" if number else act.id
         known = self.identities.issued.get((name, "\n".join(batch.statements)))
-        trial = Trial(act, name, batch, self._feeds, self._positions(), known)
+        trial = Trial(act, name, batch, self._sequences.feeds, self._sequences.positions(), known)
         begin: Mapping[str, int] = known or {}
         try:
             if self._whole is not None and batch.wrapped and batch.kept:
                 self._keep(self.suspects.get(act.id, frozenset()))
             while True:
-                self._set_positions(begin)
-                clock.set_chance(self._connection, name, self.seed, mark=act.id)
+                if error is None:
+                    self._sequences.set_to(begin)
+                    clock.set_chance(self._connection, name, self.seed, mark=act.id)
                 try:
+                    if error is not None:
+                        raise error
                     self._attempt(trial, account)
                     break
                 except IdsFound as found:
                     trial.last = {**(trial.last or {}), **found.last}
                     trial.rounds += 1
                 except Unheard as unheard:
-                    self._feeds = trial.feeds
+                    self._sequences.feeds = trial.feeds
                     self._keep(unheard.tables)
-                except psycopg.Error as error:
-                    self._feeds = trial.feeds
-                    self._recover(error)
-                    self._amend(trial, error)
-                begin = trial.begun
+                except psycopg.Error as refusal:
+                    self._sequences.feeds = trial.feeds
+                    self._recover(refusal)
+                    self._amend(trial, refusal)
+                begin, error = trial.begun, None
         finally:
             if self._whole is not None:
                 self._whole.forget()
         if trial.last is not None:
             # Numbers are never issued twice, wherever this step's were found.
-            now = self._positions()
+            now = self._sequences.positions()
             behind = {label: n for label, n in trial.start.items() if now.get(label, n) < n}
-            self._set_positions(behind)
+            self._sequences.set_to(behind)
 
     def _keep(self, tables: frozenset[str]) -> None:
         """The rows of these tables, as they are before the batch."""
@@ -210,7 +274,7 @@ class Session:
         if alone and error.sqlstate in _NO_TRANSACTION:
             trial.batch = Batch(trial.batch.statements, wrapped=False)
             return
-        passed = self._borrower.taken(error, self._feeds, trial.begun)
+        passed = self._borrower.taken(error, self._sequences.feeds, trial.begun)
         if passed:
             trial.start |= passed
             trial.last = {
@@ -220,17 +284,17 @@ class Session:
             # With the ids it had then it does not run here: with others it may.
             trial.last, trial.settled = None, True
         else:
-            self._set_positions(trial.start)
+            self._sequences.set_to(trial.start)
             raise Refused(_why(error) + place_of(error)) from error
 
     def _attempt(self, trial: Trial, account: Account) -> None:
         batch = trial.batch
-        self._at = None
+        self._sequences.at = None
         if not batch.wrapped:
             same_rows = keeps_rows(batch.statements[0])
             account.complete &= same_rows  # the server's own counts cannot be had here
             try:
-                account.rows += self._execute(batch.statements[0])
+                account.rows += self._statements.execute(batch.statements[0])
             finally:
                 if not self._connection.closed:
                     self._look(account, same_rows=same_rows)
@@ -242,12 +306,12 @@ class Session:
         with self._connection.transaction(force_rollback=not batch.kept):
             lead = int(opens(batch.statements[0]))
             for statement in batch.statements[:lead]:
-                self._execute(statement)
+                self._statements.execute(statement)
             self._watch.begin()
             if self._whole is not None:
                 self._whole.withhold()
             for statement in batch.statements[lead:]:
-                rows += self._execute(statement)
+                rows += self._statements.execute(statement)
                 self._watch.note(statement)
             if self._deferrable:
                 # What waits for the COMMIT is written now, while it can still be counted.
@@ -256,19 +320,18 @@ class Session:
                 written, altered = self._watch.end()
                 if altered:
                     self._hear()
-                    self._feeds = still_there(self._connection, self._feeds)
-                now = positions(self._connection, self._feeds)
-                self._match_ids(trial, now)
+                    self._sequences.lose()
+                now = self._sequences.read()
+                self._sequences.match(trial, now)
                 if self._whole is not None:
                     for table in self._whole.tell():
                         written.pop(table, None)
-        self._at = now
+        self._sequences.at = now
         account.rows += rows
         account.altered |= altered
         if altered or (self._whole is not None and self._whole.untold):
             self._look(account)
-        for table, count in written.items():
-            account.written[table] = account.written.get(table, 0) + count
+        account.add(written)
 
     def _hear(self) -> None:
         """Definitions or files have changed: tables that look otherwise have to be told whole."""
@@ -278,6 +341,8 @@ class Session:
 
     def _look(self, account: Account, *, same_rows: bool = False) -> None:
         """Something beside rows may have changed for good: what of it was not told?"""
+        self._stretches.forget(altered=True)
+        self._deferrable = self._may_wait()
         now = read_looks(self._connection)
         account.altered |= now != self._looks
         found = moved(self._looks, now, self.schema)
@@ -290,75 +355,6 @@ class Session:
         account.reasons += [f"the rows of {name} were replaced unseen" for name in sorted(untold)]
         account.complete &= not untold and not found.gone
 
-    def _execute(self, statement: str) -> int:
-        """Rows that the server says it wrote."""
-        words = first_words(statement, most=1000 if _COPY.match(statement) else 1)
-        if words[:1] == ["copy"] and "stdin" in words:
-            return copied(self._connection, self._cluster, statement, self._supplies)
-        if words[:1] == ["copy"] and "stdout" in words:
-            with self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
-                for _ in copy:
-                    pass
-            return 0
-        if creating := creates(statement):
-            self._swap_path(self._path, self._creating)
-        done = self._connection.execute(clock.pin(statement).encode())
-        rows = done.rowcount if (done.statusmessage or "").startswith(_WRITES) else 0
-        if creating:
-            self._swap_path(self._creating, self._path)
-        if words in (["reset"], ["discard"]):
-            clock.keep_clock(self._connection, self._now)
-        return max(rows, 0)
-
-    def _swap_path(self, old: str, new: str) -> None:
-        self._connection.execute(
-            "SELECT pg_catalog.set_config('search_path', %s, false)"
-            " WHERE pg_catalog.current_setting('search_path') = %s",
-            (new, old),
-        )
-
-    def _match_ids(self, trial: Trial, now: Mapping[str, int]) -> None:
-        name = (trial.name, "\n".join(trial.batch.statements))
-        if name in self.identities.issued:
-            return
-        begun = trial.begun
-        moved = [feed for feed in self._feeds if now[feed.label] != begun[feed.label]]
-        if not moved:
-            return
-        # Rows are compared as text: in the zone of all texts, not in that of the step.
-        self._connection.execute("SET LOCAL TimeZone = 'UTC'")
-        last: dict[str, int] = {}
-        made: dict[str, list[int]] = {}
-        for feed in moved:
-            before = begun[feed.label]
-            rows = issued_rows(self._connection, feed, self.schema, (before, now[feed.label]))
-            found = self.identities.began(feed, rows, act=trial.act.id, after=before)
-            last[feed.label] = before if found is None else found
-            made[feed.label] = [int(str(row[feed.column])) for row in rows]
-        if (
-            not trial.settled
-            and trial.rounds < _ROUNDS_MAX
-            and any(last[label] != begun[label] for label in last)
-        ):
-            raise IdsFound(last)
-        self.identities.issued[name] = {label: begun[label] for label in last}
-        for feed in moved:
-            self.identities.take(feed, trial.act.id, made[feed.label])
-
-    def _positions(self) -> dict[str, int]:
-        if self._at is None:
-            try:
-                self._at = positions(self._connection, self._feeds)
-            except (psycopg.errors.UndefinedTable, psycopg.errors.WrongObjectType):
-                self._feeds = still_there(self._connection, self._feeds)
-                self._at = positions(self._connection, self._feeds)
-        return dict(self._at)
-
-    def _set_positions(self, last: Mapping[str, int]) -> None:
-        if last:
-            set_positions(self._connection, self._feeds, last)
-            self._at = None
-
     # --- trouble ----------------------------------------------------------------------------------
 
     def _recover(self, error: psycopg.Error) -> None:
@@ -368,8 +364,10 @@ class Session:
             if about_the_server(error):
                 raise error
         if self._connection.closed:
-            known = self._looks
-            self._open()
+            known, before = self._looks, self._statements
+            self._open(self._sequences.feeds)
+            self._statements.now, self._statements.supplies = before.now, before.supplies
+            clock.set_clock(self._connection, before.now, self._statements.path)
             if self.disorder is not None:
                 self.disorder = Disorder(self._connection, self.schema, self.disorder.shuffled)
             found = moved(known, self._looks, self.schema)
@@ -380,20 +378,20 @@ class Session:
     def _try_variants(self, act: Act) -> None:
         """Each in a transaction that is rolled back; one that the server refuses is left out."""
         assert self.on_tried is not None
-        start = self._positions()
+        start = self._sequences.positions()
         for variant in self.variants[act.id]:
             clock.set_chance(self._connection, act.id, self.seed, mark=act.id)
             try:
                 with self._connection.transaction(force_rollback=True):
                     for statement in act.statements[: variant.place]:
                         if control(statement) is None:
-                            self._execute(statement)
+                            self._statements.execute(statement)
                     tried = self._connection.execute(clock.pin(variant.statement).encode())
                     rows = in_utc(self._connection, self.schema, variant, tried.fetchall())
                 self.on_tried(variant, rows)
             except psycopg.Error as error:
                 self._recover(error)
-            self._set_positions(start)
+            self._sequences.set_to(start)
 
 
 def _why(error: psycopg.Error) -> str:

@@ -43,6 +43,10 @@ class Account:
     altered: bool = False
     reasons: list[str] = field(default_factory=list)
 
+    def add(self, written: Mapping[str, int]) -> None:
+        for table, count in written.items():
+            self.written[table] = self.written.get(table, 0) + count
+
     def told(self, act: Act, outcome: Outcome, why: str = "") -> StepOutcome:
         written = sum(self.written.values())
         return StepOutcome(

@@ -1,0 +1,387 @@
+"""Steps that follow each other, sent to the server in one message.
+
+Most steps are plain writes, and what surrounds one on its way (clock, chance, mark, counts) costs
+more than the write when each of it is a question of its own. So plain steps are sent together,
+each still a transaction of its own, closed by a check on the server: what changed definitions or
+files, or asked a sequence for numbers that have to be looked for first, ends the stretch before
+its COMMIT, and nothing behind it is run. Such a step, and one that fails, is then for the session
+to run by itself, with all questions asked.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.abc import PQGen
+from psycopg.errors import error_from_result
+from psycopg.generators import fetch, send
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
+
+from diffing.model import qualified
+from recovery.model import Act
+from recovery.replay import clock
+from recovery.replay.identity import Feed, Identities
+from recovery.replay.sentry import BY_ITSELF
+from recovery.replay.statements import WRITES
+from recovery.replay.transactions import batches
+
+_LEGS_MAX = 64
+_BYTES_MAX = 1 << 18
+_HEADS = frozenset({"insert", "update", "delete", "merge", "select", "with", "values"})
+_QUIET = frozenset({"insert", "update", "delete", "merge"})  # hand over no rows by themselves
+_NAMES = """
+SELECT c.oid, c.relkind = 'S', s.nspname, r.relname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_class r
+  ON r.oid = CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid) ELSE c.oid END
+JOIN pg_catalog.pg_namespace s ON s.oid = r.relnamespace
+WHERE c.oid >= 16384 AND c.relkind IN ('r', 'S') AND c.relpersistence <> 't'
+"""
+# As `clock.set_clock` leaves a session, but before the COMMIT: the BEGIN that follows is as new.
+_ANEW = (
+    b"SELECT pg_catalog.pg_advisory_unlock_all()",
+    b"RESET SESSION AUTHORIZATION",
+    b"RESET ROLE",
+    b"RESET ALL",
+    b"DEALLOCATE ALL",
+    b"CLOSE ALL",
+)
+_WRITES = tuple(name.encode() for name in WRITES)
+Stands = dict[int, tuple[int, bool]]  # per sequence: a number, and whether that was issued
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One transaction of an act: its part `number`, called `name`. `key` is that of the ids which
+    it issued; a leg that is not `quiet` hands over rows."""
+
+    act: Act
+    at: datetime
+    number: int
+    name: str
+    key: tuple[str, str]
+    statements: tuple[bytes, ...]
+    last: bool
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A leg that is committed: rows as the server reported them, rows written by table."""
+
+    leg: Leg
+    rows: int
+    written: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A leg of which nothing is left. Without an error it was as good as not tried; with one,
+    that is what trying it has come to."""
+
+    leg: Leg
+    error: psycopg.Error | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    counts: dict[int, int]
+    stands: Stands
+
+
+@dataclass(slots=True)
+class _Ran:
+    results: list[PGresult] = field(default_factory=list)
+    lost: psycopg.Error | None = None  # the connection went away
+
+
+def legs(act: Act, at: datetime) -> tuple[Leg, ...] | None:
+    """The transactions of an act that may be sent with others; None for one that may not."""
+    found: list[Leg] = []
+    parts = batches(act)
+    for number, batch in enumerate(parts):
+        plain = [_plain(one) for one in batch.statements] if batch.kept and batch.wrapped else []
+        texts = tuple(one[0] for one in plain if one is not None)
+        if not texts or len(texts) < len(plain):
+            return None
+        found.append(
+            Leg(
+                act,
+                at,
+                number,
+                f"{act.id}/{number}" if number else act.id,
+                (f"{act.id}/{number}" if number else act.id, "\n".join(batch.statements)),
+                texts,
+                last=number == len(parts) - 1,
+                quiet=all(one is not None and one[1] for one in plain),
+            )
+        )
+    return tuple(found) or None
+
+
+def _plain(statement: str) -> tuple[bytes, bool] | None:
+    """With the clock pinned, and whether it is quiet; None for what may change how others are
+    read or run, or is more than one statement."""
+    scanned = clock.scan(statement)
+    if scanned is None or "\0" in statement:
+        return None
+    words = [word for word in scanned.words if not word.startswith(("--", "/*"))]
+    while words and words[-1] == ";":
+        words.pop()
+    if not words or words[0] not in _HEADS or ";" in words or "set_config" in words:
+        return None
+    if words[0] in ("select", "with") and "into" in words:
+        return None
+    quiet = words[0] in _QUIET and "returning" not in words
+    return clock.pinned(scanned).encode(), quiet
+
+
+def full(waiting: Sequence[Leg]) -> bool:
+    """Whether no more legs are to be sent with these."""
+    size = sum(len(text) for leg in waiting for text in leg.statements)
+    return len(waiting) >= _LEGS_MAX or size >= _BYTES_MAX or not all(leg.quiet for leg in waiting)
+
+
+class Stretches:
+    """One per connection of a session."""
+
+    def __init__(
+        self, connection: Connection[tuple[object, ...]], identities: Identities, path: str
+    ) -> None:
+        self._connection = connection
+        self._identities = identities
+        self._path = self._literal(path)
+        self._tables: dict[int, str] = {}
+        self._sequences: dict[str, int] = {}
+        self._stands: Stands | None = None
+        self._clean = False
+
+    def forget(self, *, altered: bool) -> None:
+        """Something else was run in the session; with `altered`, what may have changed
+        definitions."""
+        self._stands = None
+        self._clean = False
+        if altered:
+            self._tables, self._sequences = {}, {}
+
+    def run(
+        self, going: Sequence[Leg], feeds: tuple[Feed, ...], *, seed: float, deferrable: bool
+    ) -> tuple[list[Passed], Stopped | None]:
+        """As far as it goes. `seed`: of all chance; `deferrable`: whether there are constraints
+        that may wait for a COMMIT. Of what stopped nothing is left but numbers that it took, and
+        those only where an error says that it was tried."""
+        stands = self._begin()
+        feeds = tuple(feed for feed in feeds if feed.label in self._sequences)
+        known = [self._identities.issued.get(leg.key) for leg in going]
+        texts = [b"SELECT dbmend_watch.told()"]
+        for leg, ids in zip(going, known, strict=True):
+            texts.append(b"\n;".join(self._text(leg, ids, feeds, seed, deferrable)))
+        ran = self._send(b"\n;".join(texts))
+        if ran.results and ran.results[0].status == ExecStatus.FATAL_ERROR:
+            place = _place(texts, error_from_result(ran.results[0]))
+            done, stopped = (
+                self.run(going[:place], feeds, seed=seed, deferrable=deferrable)
+                if place
+                else ([], None)
+            )
+            return done, stopped or Stopped(going[place], None)
+        parts = _parts(ran.results[1:])
+        counts = _told(ran.results[0]).counts if ran.results else {}
+        passed: list[Passed] = []
+        for leg, ids in zip(going, known, strict=True):
+            part = next(parts, [])
+            if not part or part[-1].command_status != b"COMMIT":
+                return passed, self._stopped(leg, part, ran.lost)
+            told = _told(part[-2 - len(_ANEW) if leg.last else -2])
+            if ids is None:
+                self._issued(leg, feeds, stands, told.stands)
+            passed.append(Passed(leg, _rows(part), self._written(counts, told.counts)))
+            counts.update(told.counts)
+            stands.update(told.stands)
+        return passed, None
+
+    def positions(self, feeds: Iterable[Feed]) -> dict[str, int] | None:
+        """Where the sequences stand, while that is known."""
+        if self._stands is None:
+            return None
+        found = {feed.label: self._position(feed, self._stands) for feed in feeds}
+        told = {label: n for label, n in found.items() if n is not None}
+        return told if len(told) == len(found) else None
+
+    def _begin(self) -> Stands:
+        if not self._clean:
+            self._connection.execute(b"; ".join((*_ANEW[1:], _ANEW[0])))
+            self._clean = True
+        if not self._tables:
+            for oid, sequence, schema, relation in self._connection.execute(_NAMES).fetchall():
+                name = qualified(str(schema), str(relation))
+                if sequence:
+                    self._sequences[name] = int(str(oid))
+                else:
+                    self._tables[int(str(oid))] = name
+        if self._stands is None:
+            self._stands = self._look()
+        return self._stands
+
+    def _look(self) -> Stands:
+        row = self._connection.execute(b"SELECT dbmend_watch.stands()").fetchone()
+        return _read(str(row[0])).stands if row and row[0] is not None else {}
+
+    def _text(
+        self,
+        leg: Leg,
+        ids: Mapping[str, int] | None,
+        feeds: tuple[Feed, ...],
+        seed: float,
+        deferrable: bool,
+    ) -> Iterator[bytes]:
+        """What is sent for one leg; every statement has one result."""
+        extras = self._identities.extras
+        guarded = _array(
+            self._sequences[feed.label] for feed in feeds if ids is None and extras.get(feed.table)
+        )
+        settings = b"NULL, NULL, NULL"
+        if not leg.number:
+            at, zone = (self._literal(one) for one in (leg.at.isoformat(), clock.zone(leg.at)))
+            settings = b", ".join((at, zone, self._path))
+        chance = repr(clock.chance(leg.name, seed)).encode()
+        mark = self._literal(leg.act.id)
+        yield b"BEGIN"
+        yield b"SELECT dbmend_watch.opened(%s, %s, %s, %s)" % (settings, chance, mark, guarded)
+        set_to = [feed for feed in feeds if ids and feed.label in ids]
+        if ids and set_to:
+            yield b"SELECT dbmend_watch.numbered(%s, %s)" % (
+                _array(self._sequences[feed.label] for feed in set_to),
+                _array(ids[feed.label] for feed in set_to),
+            )
+        yield from leg.statements
+        if deferrable:
+            yield b"SET CONSTRAINTS ALL IMMEDIATE"
+        settling = b"true" if set_to else b"false"
+        yield b"SELECT dbmend_watch.closed(%s, %s)" % (guarded, settling)
+        if leg.last:
+            yield from _ANEW
+        yield b"COMMIT"
+
+    def _send(self, text: bytes) -> _Ran:
+        ran = _Ran()
+        server = self._connection.pgconn
+        server.send_query(text)
+
+        def going() -> PQGen[None]:
+            yield from send(server)
+            while (result := (yield from fetch(server))) is not None:
+                ran.results.append(result)
+
+        try:
+            self._connection.wait(going())
+        except psycopg.DatabaseError as error:
+            ran.lost = error
+        return ran
+
+    def _stopped(self, leg: Leg, part: Sequence[PGresult], lost: psycopg.Error | None) -> Stopped:
+        error = lost
+        if part and part[-1].status == ExecStatus.FATAL_ERROR:
+            error = error_from_result(part[-1])
+        if self._connection.pgconn.transaction_status == TransactionStatus.INERROR:
+            self._connection.execute(b"ROLLBACK")
+        if lost is None and (len(part) <= 2 or (error is not None and error.sqlstate == BY_ITSELF)):
+            self._put_back()
+            error = None
+        return Stopped(leg, error)
+
+    def _put_back(self) -> None:
+        """Numbers taken by what is to be run again as if it had not been run."""
+        stands = self._stands or {}
+        for oid, (number, issued) in self._look().items():
+            if oid in stands and stands[oid] != (number, issued):
+                self._connection.execute(
+                    "SELECT pg_catalog.setval(%s::oid::regclass, %s, %s)", (oid, *stands[oid])
+                )
+
+    def _issued(self, leg: Leg, feeds: tuple[Feed, ...], before: Stands, now: Stands) -> None:
+        """No row of the current state can be one of these: the numbers are what they are."""
+        begun = {feed.label: self._position(feed, before) for feed in feeds}
+        moved = {
+            feed.label: n
+            for feed in feeds
+            if (n := begun[feed.label]) is not None and self._position(feed, before | now) != n
+        }
+        if moved:
+            self._identities.issued[leg.key] = moved
+
+    def _position(self, feed: Feed, stands: Stands) -> int | None:
+        oid = self._sequences.get(feed.label)
+        if oid is None or oid not in stands:
+            return None
+        number, issued = stands[oid]
+        return number if issued else number - feed.increment
+
+    def _written(self, before: Mapping[int, int], now: Mapping[int, int]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for oid, count in now.items():
+            if more := count - before.get(oid, 0):
+                name = self._tables[oid]
+                found[name] = found.get(name, 0) + more
+        return {name: count for name, count in found.items() if count}
+
+    def _literal(self, text: str) -> bytes:
+        return sql.Literal(text).as_bytes(self._connection)
+
+
+def _parts(results: Sequence[PGresult]) -> Iterator[list[PGresult]]:
+    """One for each transaction; the last may be without its end."""
+    part: list[PGresult] = []
+    for result in results:
+        part.append(result)
+        if result.command_status == b"COMMIT":
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _rows(part: Iterable[PGresult]) -> int:
+    return sum(
+        result.command_tuples or 0
+        for result in part
+        if (result.command_status or b"").startswith(_WRITES)
+    )
+
+
+def _told(result: PGresult) -> _Told:
+    value = result.get_value(0, 0)
+    return _read(value.decode()) if value else _Told({}, {})
+
+
+def _read(text: str) -> _Told:
+    told = _Told({}, {})
+    for one in text.split(","):
+        match one.split(":"):
+            case [oid, count]:
+                told.counts[int(oid)] = int(count)
+            case [oid, number, issued]:
+                told.stands[int(oid)] = int(number), issued == "t"
+            case _:
+                pass
+    return told
+
+
+def _array(numbers: Iterable[int]) -> bytes:
+    return b"'{%s}'" % ",".join(map(str, numbers)).encode()
+
+
+def _place(texts: Sequence[bytes], error: psycopg.Error) -> int:
+    """Of the leg whose text the server could not read, so that it ran nothing of all texts."""
+    place = error.diag.statement_position
+    if place is None:
+        return 0
+    read = b"\n;".join(texts).decode()[: int(place) - 1].encode()
+    ends = 0
+    for number, text in enumerate(texts):
+        ends += len(text) + 2
+        if len(read) < ends:
+            return max(number - 1, 0)
+    return len(texts) - 2
