@@ -255,6 +255,7 @@ def _locate(bench: Bench) -> None:
                 bench.world.progress,
                 _time_is_up(bench),
                 _behind(bench),
+                bench.schema("current").sequences,
             )
         )
     taken = {one.role: one.taken_at for one in bench.evidence()}

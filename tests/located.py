@@ -181,6 +181,8 @@ def _located(scratch, databases, facts, folder, schema, ledger, log, time_is_up)
             }
         return frozenset(values) - held
 
+    with scratch.connect(databases[1]) as connection:
+        sequences = read_schema(connection).sequences
     with closing(Laboratory(ground)) as laboratory:
         given = Given(
             log,
@@ -194,5 +196,6 @@ def _located(scratch, databases, facts, folder, schema, ledger, log, time_is_up)
             False,
             Quiet(),
             time_is_up,
+            sequences=sequences,
         )
         return Case(locate(given), facts, schema, list(databases))

@@ -151,6 +151,78 @@ def test_rows_that_somebody_has_deleted_since(scratch, tmp_path):
         assert (case.located.verdict, case.faults) == ("clean", [])
 
 
+# --- numbers that a sequence would have given ----------------------------------------------------
+
+NUMBERED = """
+CREATE TABLE orders (id serial PRIMARY KEY, who text NOT NULL, n int NOT NULL);
+CREATE TABLE line (id serial PRIMARY KEY, orders int NOT NULL REFERENCES orders, what text);
+CREATE TABLE note (id int PRIMARY KEY, line int REFERENCES line, about int);
+INSERT INTO orders (who, n) SELECT 'w' || n, n FROM generate_series(1, 10) AS n;
+INSERT INTO line (orders, what) SELECT n, 'l' || n FROM generate_series(1, 10) AS n;
+INSERT INTO note VALUES (1, 1, 1);
+"""
+COUNT = step("1", "UPDATE orders SET n = n + 1 WHERE id < 4")
+ANNA = step("2", "INSERT INTO orders (who, n) VALUES ('Anna', 700)")
+BERTA = step("3", "INSERT INTO orders (who, n) VALUES ('Berta', 900)")
+LINE = step("4", "INSERT INTO line (orders, what) SELECT id, 'hers' FROM orders WHERE who = 'Anna'")
+NOTE = step(
+    "5",
+    "INSERT INTO note SELECT 2, l.id, 5 FROM line l JOIN orders o ON o.id = l.orders"
+    " WHERE o.who = 'Anna'",
+)
+USED_UP = "SELECT nextval('orders_id_seq')"
+IMAGE = '{"id":"11","who":"Anna","n":"700"}'
+
+
+def numbered(scratch, folder, steps, happened):
+    done = "; ".join(one if isinstance(one, str) else one.action.text for one in happened)
+    return located(scratch, folder, NUMBERED, done, steps, complete=True)
+
+
+def lost(case, table):
+    return [(one.key, one.target, one.grade) for one in case.damage(table)]
+
+
+def test_the_very_next_number_is_its_own(scratch, tmp_path):
+    with numbered(scratch, tmp_path, [COUNT, ANNA], [COUNT]) as case:
+        assert case.faults == [("2", "skipped")]
+        assert lost(case, "public.orders") == [('{"id":"11"}', IMAGE, "proven")]
+        assert case.located.questions == ()
+
+
+def test_a_number_that_nobody_has_may_have_been_its_own(scratch, tmp_path):
+    """Rolled back: the counter does not go back with it. What names the row is no surer."""
+    steps = [COUNT, ANNA, BERTA, LINE, NOTE]
+    with numbered(scratch, tmp_path, steps, [COUNT, USED_UP, BERTA, LINE, NOTE]) as case:
+        assert case.faults == [("2", "skipped")]
+        assert lost(case, "public.orders") == [('{"id":"11"}', IMAGE, "derived")]
+        assert lost(case, "public.line") == [
+            ('{"id":"11"}', '{"id":"11","orders":"11","what":"hers"}', "derived")
+        ]
+        assert lost(case, "public.note") == [
+            ('{"id":"2"}', '{"id":"2","line":"11","about":"5"}', "derived")
+        ]
+
+
+def test_a_number_that_went_to_another_row(scratch, tmp_path):
+    """Berta has the number that Anna would have had: it is Anna who never came, not Berta."""
+    steps = [COUNT, ANNA, BERTA, LINE]
+    with numbered(scratch, tmp_path, steps, [COUNT, BERTA, LINE]) as case:
+        assert case.faults == [("2", "skipped")]
+        ((_, target, grade),) = lost(case, "public.orders")
+        assert (target, grade) == (None, "undecided")
+        ((_, target, grade),) = lost(case, "public.line")
+        assert (target, grade) == (None, "undecided")
+        assert [(one.id, one.rows) for one in case.located.questions] == [("F1-numbers", 2)]
+
+
+def test_a_number_that_a_row_of_no_step_got(scratch, tmp_path):
+    """A log that calls itself complete and is not."""
+    other = "INSERT INTO orders (who, n) VALUES ('Clara', 1)"
+    with numbered(scratch, tmp_path, [COUNT, ANNA, BERTA], [COUNT, BERTA, other]) as case:
+        assert {one[2] for one in lost(case, "public.orders")} <= {"undecided"}
+
+
 # --- lost commits ---------------------------------------------------------------------------------
 
 

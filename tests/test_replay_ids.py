@@ -251,3 +251,37 @@ def test_matching_prefers_what_is_rare(made: Stage) -> None:
     assert identities.match(feed, order(11, 1, "4.00", "paid")) is None
     assert identities.match(feed, order(11, 1, "4.00", "paid"), act="other") == 28
     assert identities.match(replace(feed, table="public.none"), order(1, 1, "1")) is None
+
+
+def test_a_number_is_given_up_to_the_row_that_has_it(made: Stage) -> None:
+    """The first insert was never done: nothing is like its row, and the later ones, each like a row
+    that is there, have its number and the next."""
+    made.know({"public.orders": [order(11, 1, "9.25", "paid"), order(12, 1, "9.75", "sent")]})
+    steps = (
+        act("never", "INSERT INTO orders (customer, total, state) VALUES (1, 7, 'lost')"),
+        act("one", "INSERT INTO orders (customer, total, state) VALUES (1, 9.25, 'paid')"),
+        act("two", "INSERT INTO orders (customer, total, state) VALUES (1, 9.75, 'sent')"),
+    )
+    played = made.play(*steps)
+    mine = [one for one in keys(played.effects) if "public.orders" in one]
+    assert mine == [
+        'never public.orders {"id":"13"}',
+        'one public.orders {"id":"11"}',
+        'two public.orders {"id":"12"}',
+    ]
+    # What was settled once holds in every run.
+    again = made.play(*steps[1:], run="without")
+    assert [one for one in keys(again.effects) if "public.orders" in one] == mine[1:]
+
+
+def test_a_row_that_somebody_edited_keeps_its_number(made: Stage) -> None:
+    """Nothing is like it, and nobody else's row has its number either."""
+    made.know({"public.orders": [order(11, 1, "1.00", "x"), order(12, 1, "9.75", "sent")]})
+    played = made.play(
+        act("one", "INSERT INTO orders (customer, total, state) VALUES (1, 7, 'lost')"),
+        act("two", "INSERT INTO orders (customer, total, state) VALUES (1, 9.75, 'sent')"),
+    )
+    assert [one for one in keys(played.effects) if "public.orders" in one] == [
+        'one public.orders {"id":"11"}',
+        'two public.orders {"id":"12"}',
+    ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
-from diffing.model import Ledger, Schema, Status
+from diffing.model import Ledger, Schema, Sequence_, Status
 from recovery.deviation import Insert, deviate
 from recovery.localize import decay, structure, told, whatif
 from recovery.localize import grade as grading
@@ -23,6 +23,7 @@ from recovery.localize.cells import (
 )
 from recovery.localize.complaints import heard, lay_out
 from recovery.localize.covered import covered, held_whole, unexplained
+from recovery.localize.drawn import lay_out_counters
 from recovery.localize.hypothesis import Candidate
 from recovery.localize.last_good import put_last_good
 from recovery.localize.records import Faulty, find_records
@@ -67,6 +68,7 @@ class Given:
     progress: Progress
     time_is_up: Callable[[], bool] = lambda: False
     behind: tuple[structure.Behind, ...] = ()  # counters that were not so in the backup
+    sequences: tuple[Sequence_, ...] = ()  # of the current state
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def locate(given: Given) -> Located:
     learn_unstable(facts, BASE, MOVED)
     lay_out(facts, given.log, given.schema)
     structure.note_sizes(facts, given.ledger)
+    lay_out_counters(facts, given.schema, given.sequences)
     search = Search(
         given.log,
         given.schema,

@@ -4,7 +4,7 @@ only the current state has, and the sequences are set so that the step issues th
 then. Ids, once found, are the same in every run of the case.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import log
@@ -45,6 +45,9 @@ class Identities:
     issued: dict[tuple[str, str], Mapping[str, int]] = field(default_factory=dict)
     _taken: dict[tuple[str, int], str] = field(default_factory=dict)  # which act has this id
     _places: dict[str, dict[tuple[str, str], list[int]]] = field(default_factory=dict)
+    _unfound: set[tuple[str, str]] = field(default_factory=set)  # acts whose rows nothing is like
+    _claims: set[tuple[str, str, str]] = field(default_factory=set)  # sequence, owner, claimant
+    _settled: bool = False
 
     def match(self, feed: Feed, row: Row, *, act: str = "", after: int = 0) -> int | None:
         """The id of the current row that looks most like `row`; None when none looks like it.
@@ -67,6 +70,7 @@ class Identities:
                 votes, sum_told = fitting.get(found - distance, (0, 0.0))
                 fitting[found - distance] = votes + 1, sum_told + told
         if not fitting:
+            self._claim(feed, rows, act)
             return None
         first = max(
             fitting,
@@ -79,8 +83,52 @@ class Identities:
         )
         return first - feed.increment
 
-    def _fits(self, feed: Feed, row: Row, act: str) -> list[tuple[int, float]]:
-        """Ids of current rows that may be `row`, and how much the agreement tells."""
+    def settle(self) -> bool:
+        """At the end of the first run: numbers that an act was given although nothing is like its
+        rows, and that a later act's rows bear in the current state, are the later act's. True:
+        the owner now begins behind all numbers there are, and the run has to be made again."""
+        if self._settled:
+            return False
+        self._settled = True
+        claimants = {claimant for _, _, claimant in self._claims}
+        moved = {
+            (owner, label)
+            for label, owner, _ in self._claims
+            if (owner, label) in self._unfound and owner not in claimants
+        }
+        gone = claimants | {owner for owner, _ in moved}
+        kept: dict[tuple[str, str], Mapping[str, int]] = {}
+        for name, last in self.issued.items():
+            given_up = {label for label in last if (name[0], label) in moved}
+            if given_up:
+                kept[name] = {n: self._end(n, gone) if n in given_up else last[n] for n in last}
+        if kept:
+            self.issued.clear()
+            self.issued.update(kept)
+            self._taken.clear()
+        return bool(kept)
+
+    def _end(self, label: str, gone: Collection[str]) -> int:
+        """The highest number that a row of the current state has, or an act that is not `gone`."""
+        (feed,) = (one for one in self.feeds if one.label == label)
+        there = [int(str(row[feed.column])) for row in self.extras.get(feed.table, ())]
+        taken = [n for (one, n), act in self._taken.items() if one == label and act not in gone]
+        return max(there + taken)
+
+    def _claim(self, feed: Feed, rows: Sequence[Row], act: str) -> None:
+        """Note whose numbers the rows have in the current state, when all are given away."""
+        self._unfound.add((act, feed.label))
+        for row in rows:
+            for number, _ in self._fits(feed, row, act, given=True):
+                owner = self._taken.get((feed.label, number), act)
+                if owner != act:
+                    self._claims.add((feed.label, owner, act))
+
+    def _fits(
+        self, feed: Feed, row: Row, act: str, *, given: bool = False
+    ) -> list[tuple[int, float]]:
+        """Ids of current rows that may be `row`, and how much the agreement tells. `given`: those
+        that other acts have as well."""
         names = [name for name, value in row.items() if name != feed.column and value is not None]
         extras = self.extras.get(feed.table, ())
         places = self._index(feed)
@@ -90,7 +138,7 @@ class Identities:
             agreeing = [name for name in names if extras[place].get(name) == row[name]]
             if found is None or len(agreeing) < max(1, (len(names) + 1) // 2):
                 continue
-            if self._taken.get((feed.label, int(found)), act) != act:
+            if not given and self._taken.get((feed.label, int(found)), act) != act:
                 continue
             shares = [len(extras) / len(places[name, str(row[name])]) for name in agreeing]
             if max(shares) == 1 and len(extras) > 1:
@@ -118,6 +166,7 @@ class Identities:
 
     def recall(self, facts: duckdb.DuckDBPyConnection) -> None:
         """What an earlier stage kept, unless more is known already."""
+        self._settled = True
         if self.issued:
             return
         facts.execute(_REMEMBERED)

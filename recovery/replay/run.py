@@ -96,6 +96,8 @@ def _replay(
     """What does not add up is run once more, with the rows of those tables told whole. Beside the
     replay, the acts before which rows were moved."""
     passed = _once(ground, history, run, manner, preparation, progress)
+    if ground.identities.settle():
+        passed = _once(ground, history, run, manner, preparation, None)
     fresh = {
         step: ground.suspects.get(step, frozenset()) | tables
         for step, tables in passed.suspects.items()

@@ -14,14 +14,17 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import duckdb
+
 from recovery.deviation import Drop
+from recovery.localize.drawn import ask_for_numbers, settle_drawn
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.statement import Target, injective_columns
 from recovery.localize.witnesses import accused
 from recovery.messages import message
-from recovery.model import Act, Event, FaultClass
+from recovery.model import Act, Event, Fault, FaultClass, Question
 
 _SUSPECTED = 6.0  # bits: that a suspected step was not done at all needs few rows to be believed
 _LOST_MIN = 3  # steps in a row that all left nothing are no accident
@@ -135,6 +138,12 @@ def told(candidate: Candidate, score: Score) -> str:
     )
 
 
+def asks(
+    facts: duckdb.DuckDBPyConnection, candidate: Candidate, fault: Fault
+) -> tuple[Question, ...]:
+    return tuple(ask_for_numbers(facts, fault.id))
+
+
 def _lost_tail(scene: Scene) -> tuple[Act, ...]:
     """The acts at the end of the history of which nothing is there, if several should have left
     something."""
@@ -221,4 +230,6 @@ def _numbers(scene: Scene, query: str, names: Mapping[str, object]) -> tuple[int
     return tuple(int(number) for number in row)
 
 
-HYPOTHESIS = Hypothesis(FaultClass.SKIPPED, propose, told, admits=admits)
+HYPOTHESIS = Hypothesis(
+    FaultClass.SKIPPED, propose, told, admits=admits, settle=settle_drawn, asks=asks
+)
