@@ -100,16 +100,17 @@ def _reach(
 ) -> Reach:
     reads: set[Place] = set()
     rows: dict[str, Rows] = {}
+    named: set[str] = set()
     for text in {text for text in texts if text}:
+        named |= {shape.name for shape in _named(text, tables)}
         for shape, column in _columns_read(text, tables):
             reads.add((shape.name, column))
         for query in _queries(text, tables):
             for name, shape in query.tables.items():
                 _widen(rows, shape.name, _pinned(query.where, name, shape, len(query.tables)))
     for (table, _), keys in written.items():
-        named = table in rows
         _widen(rows, table, frozenset(keys))
-        if not named:  # a trigger or a cascade wrote there; what it wrote it may have read
+        if table not in named:  # a trigger or a cascade wrote there; what it wrote it may have read
             reads.update(place for place in written if place[0] == table)
     return Reach(frozenset(reads), frozenset(written), rows)
 
@@ -122,8 +123,7 @@ def _widen(rows: dict[str, Rows], table: str, more: Rows) -> None:
 def _columns_read(text: str, tables: Sequence[TableShape]) -> Iterator[tuple[TableShape, str]]:
     """Columns that the text names in expressions and conditions, of every table that has them."""
     tree = _tree(text)
-    named = [found for one in postgast.find_nodes(tree, ast.RangeVar)
-             if (found := _shape(one, tables)) is not None]  # fmt: skip
+    named = _named(text, tables)
     inserted = {_name(one.relation) for one in postgast.find_nodes(tree, ast.InsertStmt)}
     for shape in named:
         if shape.name.split(".")[-1] not in inserted:
@@ -135,6 +135,11 @@ def _columns_read(text: str, tables: Sequence[TableShape]) -> Iterator[tuple[Tab
                 yield from ((shape, column) for column in shape.columns)
             elif last.string.sval in shape.columns:
                 yield shape, last.string.sval
+
+
+def _named(text: str, tables: Sequence[TableShape]) -> list[TableShape]:
+    found = [_shape(one, tables) for one in postgast.find_nodes(_tree(text), ast.RangeVar)]
+    return [one for one in found if one is not None]
 
 
 def _queries(text: str, tables: Sequence[TableShape]) -> Iterator[_Query]:

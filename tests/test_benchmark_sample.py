@@ -4,8 +4,9 @@ from collections import Counter
 
 import pytest
 
+from benchmarks.choice import chosen
 from benchmarks.faults import CLASSES, CONTROLS
-from benchmarks.run import _options, chosen
+from benchmarks.run import parse_options
 from benchmarks.sample import COUNTS, Space, absent, sample, strata
 from benchmarks.suites import SUITES
 
@@ -48,14 +49,14 @@ def test_what_a_sample_leaves_out_is_said() -> None:
 
 def test_who_names_cases_gets_all_of_them_and_who_names_none_gets_a_sample() -> None:
     def count(*arguments: str) -> int:
-        return len(chosen(_options(arguments))[0])
+        return len(chosen(parse_options(arguments))[0])
 
     assert count() == COUNTS["XS"]
     assert count("--size", "S", "--seeds", "102-103") == 2 * COUNTS["S"]
     assert count("--suites", "bank", "--classes", "skipped", "--levels", "G0", "G2") == 6
     assert count("--all") == len(SUITES) * (3 * len(CLASSES) + 3)
     assert count("--suites", "bank", "--modes", "executed", "--sample", "7") == 7
-    drawn = chosen(_options(("--suites", "bank", "--modes", "executed", "--sample", "9")))[0]
+    drawn = chosen(parse_options(("--suites", "bank", "--modes", "executed", "--sample", "9")))[0]
     assert {(one.suite.name, one.mode) for one in drawn if one.fault_class in CLASSES} == {
         ("bank", "executed")
     }

@@ -41,6 +41,14 @@ def test_reads_are_what_expressions_name_and_rows_are_those_pinned_by_key() -> N
     assert joined.rows["public.products"] == frozenset({'{"id":"9"}'})
 
 
+def test_an_insert_reads_nothing_of_its_table_and_a_trigger_what_it_writes() -> None:
+    keys = {("public.products", "price"): {'{"id":"7"}'}}
+    insert = _reach(["INSERT INTO products (id, price) VALUES (7, 1)"], TABLES, keys)
+    assert not insert.reads
+    moved = _reach(["UPDATE lines SET price = 1 WHERE id = 3"], TABLES, keys)
+    assert ("public.products", "price") in moved.reads
+
+
 def test_steps_of_other_columns_or_other_rows_are_left_alone() -> None:
     seven = frozenset({'{"id":"7"}'})
     dirty = {("public.products", "price"): seven}
