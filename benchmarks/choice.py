@@ -13,6 +13,7 @@ from benchmarks.log import LEVELS, MODES
 from benchmarks.sample import COUNTS, LOGS, SHARES, Space, absent, sample
 from benchmarks.suites import SUITES, Suite
 
+SKEWS = (0.0, 0.8, 1.1)
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "pg"
 
 
@@ -46,7 +47,8 @@ def chosen(options: argparse.Namespace) -> tuple[list[Plan], list[str]]:
     """The cases to run, and what they leave out although it was there to choose from."""
     suites = [suite for suite in SUITES if suite.name in options.suites]
     if not options.sample:
-        return [plan for suite in suites for plan in variants(suite, options)], []
+        named = (plan for suite in suites for plan in variants(suite, options))
+        return _skewed(named, options.skew), []
     if options.size == "M":  # the others have the rows that they have
         suites = [suite for suite in suites if suite.build is not None]
     logs = tuple(
@@ -64,7 +66,16 @@ def chosen(options: argparse.Namespace) -> tuple[list[Plan], list[str]]:
         for seed in options.seeds
         for plan in sample(space, options.size, seed, options.sample)
     ]
-    return drawn, absent(drawn, space)
+    return _skewed(drawn, options.skew), absent(drawn, space)
+
+
+def _skewed(plans: Iterable[Plan], skews: Sequence[float]) -> list[Plan]:
+    """Each case with each skew; sample databases have none."""
+    return [
+        replace(plan, skew=skew)
+        for plan in plans
+        for skew in ((0.0,) if plan.suite.file else dict.fromkeys(skews))
+    ]
 
 
 def parser_of(prog: str, told: str) -> argparse.ArgumentParser:
@@ -84,6 +95,14 @@ def parser_of(prog: str, told: str) -> argparse.ArgumentParser:
     parser.add_argument("--levels", nargs="+", choices=list(LEVELS), help="G0 if not named")
     parser.add_argument("--modes", nargs="+", choices=MODES, help="intended if not named")
     parser.add_argument("--complaints", nargs="+", help="0 1 3v 10vf: see README; 0 if not named")
+    parser.add_argument(
+        "--skew",
+        nargs="+",
+        type=float,
+        default=[0.0],
+        choices=SKEWS,
+        help="of the rows that work of made suites is about, by Zipf; 0: all alike",
+    )
     parser.add_argument("--faults", type=int, default=0, help="in each case; 0: as the seed says")
     parser.add_argument("--samples", type=Path, default=SAMPLES, help="the folder of sample dumps")
     parser.add_argument("--results", type=Path, help="keep finished cases here, and go on from it")

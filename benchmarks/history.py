@@ -1,8 +1,9 @@
 """A history of ordinary work with faults in it, as SQL text, before anything is lived through."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from random import Random
 
 from benchmarks.faults import CLASSES, COMPANIONS, DRAWERS, Draw, NotHere, Strike
@@ -20,7 +21,8 @@ LAST = float("inf")
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Which case to make. `fault_class` may be one of CONTROLS; `missing` is the share of the
-    legitimate steps that the log forgets; `faults` how many (0: the seed decides)."""
+    legitimate steps that the log forgets; `faults` how many (0: the seed decides); `skew` the
+    exponent by which the work of made suites prefers some rows (Zipf; 0: all rows alike)."""
 
     suite: Suite
     fault_class: str
@@ -32,6 +34,7 @@ class Plan:
     mode: str = "intended"
     complaints: str = "0"
     faults: int = 0
+    skew: float = 0.0
 
     @property
     def name(self) -> str:
@@ -40,6 +43,7 @@ class Plan:
         words += [self.level] if self.level != "G0" else []
         words += [self.mode] if self.mode != "intended" else []
         words += [f"complaints-{self.complaints}"] if self.complaints != "0" else []
+        words += [f"skew-{self.skew:g}"] if self.skew else []
         return "-".join(words)
 
     @property
@@ -117,7 +121,7 @@ def make_history(connection: Connection, plan: Plan) -> History:
         return History((Happening("1", STARTED, "clerk", look, "", "", True, 1, 1, slot=1),), ())
     prepare(connection)
     random = Random(f"{plan.suite.name} {plan.fault_class} {plan.seed}")  # the same at any share
-    writer = _Writer(random, plan.suite, _samples(connection, plan.suite))
+    writer = _Writer(random, plan.suite, _samples(connection, plan.suite), plan.skew)
     draw = Draw(random, plan.suite, connection, plan.seed)
     at = max(1, round(plan.steps * random.choice((0.1, 0.5, 0.9))))
     texts = [writer.work(number) for number in range(max(4, plan.steps - 8))]
@@ -166,26 +170,42 @@ class _Writer:
     random: Random
     suite: Suite
     samples: dict[str, tuple[str, ...]]
+    skew: float = 0.0
     number: int = 100
+    # By the identity of what is chosen from: a million keys are not hashed for each choice.
+    _popular: dict[int, tuple[tuple[str, ...], list[str], tuple[float, ...]]] = field(
+        default_factory=dict
+    )
 
     def work(self, number: int) -> str:
         if number % 5 == 4:
             return self.fill(self.random.choice(self.suite.downstream))
         return self.fill(self.random.choice(self.suite.work))
 
-    def on_the_rows(self, touch: Touch, keys: Sequence[str], count: int) -> list[str]:
+    def on_the_rows(self, touch: Touch, keys: tuple[str, ...], count: int) -> list[str]:
         """Edits of struck cells and of their neighbours, one row each."""
         kinds = (touch.here * count + touch.near)[: count - 1] + (touch.near or touch.here)[:1]
-        return [self.fill(text, key=self.random.choice(keys)) for text in kinds]
+        return [self.fill(text, key=self._one(keys)) for text in kinds]
 
     def fill(self, template: str, key: str = "") -> str:
         self.number += 1
-        values = {name: self.random.choice(found) for name, found in self.samples.items()}
-        values |= {f"{name}2": self.random.choice(found) for name, found in self.samples.items()}
+        values = {name: self._one(found) for name, found in self.samples.items()}
+        values |= {f"{name}2": self._one(found) for name, found in self.samples.items()}
         money = f"{self.random.randrange(1, 6)}.{self.random.choice((19, 39, 59, 89))}"
         return template.format(
             n=self.number, i=self.random.randrange(1, 9), money=money, key=key, **values
         )
+
+    def _one(self, rows: tuple[str, ...]) -> str:
+        """A row: with a skew, the first of an order that is chance itself most often."""
+        if not self.skew:
+            return self.random.choice(rows)
+        if id(rows) not in self._popular:
+            order = Random(f"popular {self.suite.name} {len(rows)}").sample(rows, len(rows))
+            weights = tuple(accumulate(rank**-self.skew for rank in range(1, len(rows) + 1)))
+            self._popular[id(rows)] = rows, order, weights
+        _, order, weights = self._popular[id(rows)]
+        return self.random.choices(order, cum_weights=weights)[0]
 
 
 def _samples(connection: Connection, suite: Suite) -> dict[str, tuple[str, ...]]:

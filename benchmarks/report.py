@@ -223,6 +223,7 @@ def row(line: Line) -> str:
     share = f"{repair.share:.3f}" if repair.restorable else "-"
     data = f"{repair.share_of_data:.3f}" if repair.restorable > repair.restorable_records else "-"
     log = f"{plan.level} {plan.mode}" + ("" if plan.complaints == "0" else f" {plan.complaints}")
+    log += f" skew {plan.skew:g}" if plan.skew else ""
     kind = line.kind or "-"
     kind += f" and {len(line.faults) - 1}" if len(line.faults) > 1 else ""
     cells = [

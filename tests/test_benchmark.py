@@ -2,7 +2,9 @@
 
 import ast
 import json
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from benchmarks.baselines import baselines
 from benchmarks.choice import plans
 from benchmarks.faults import CLASSES, CONTROLS
 from benchmarks.generator import STEPS, Case, load_backup, make_case
-from benchmarks.history import STARTED, Plan
+from benchmarks.history import STARTED, Plan, make_history
 from benchmarks.lives import Act, live
 from benchmarks.log import log_text
 from benchmarks.report import report
@@ -316,3 +318,20 @@ def test_the_product_calls_legitimate_work_clean(
     case = bench.make(plan(control, 0.6 if control == "legitimate-only" else 0.0, 1))
     result = score(bench.server, case, tmp_path / "run")
     assert (result.trouble, result.verdict, result.gates_hold) == ("", "clean", True), result
+
+
+def test_skew_makes_some_rows_busy_and_leaves_the_rest_of_the_case_alone(bench: Bench) -> None:
+    def busiest(skew: float) -> int:
+        wanted = replace(plan("legitimate-only", 0.0, 1), steps=300, skew=skew)
+        with bench.server.connect("template") as connection:
+            history = make_history(connection, wanted)
+        found = [
+            key
+            for one in history.happenings
+            for key in re.findall(r"article = ('[^']*')", one.executed)
+        ]
+        return Counter(found).most_common(1)[0][1]
+
+    assert busiest(0.0) < busiest(0.8) < busiest(1.1)
+    assert plan("skipped", 0.0, 1).name == "webshop-skipped-0-1"
+    assert replace(plan("skipped", 0.0, 1), skew=1.1).name == "webshop-skipped-0-1-skew-1.1"

@@ -55,6 +55,8 @@ def test_who_names_cases_gets_all_of_them_and_who_names_none_gets_a_sample() -> 
     assert count("--size", "S", "--seeds", "102-103") == 2 * COUNTS["S"]
     assert count("--suites", "bank", "--classes", "skipped", "--levels", "G0", "G2") == 6
     assert count("--all") == len(SUITES) * (3 * len(CLASSES) + 3)
+    skewed = ("--suites", "bank", "pagila", "--classes", "skipped", "--shares", "0")
+    assert count(*skewed, "--skew", "0.8", "1.1") == 3  # a sample database has no skew
     assert count("--suites", "bank", "--modes", "executed", "--sample", "7") == 7
     drawn = chosen(parse_options(("--suites", "bank", "--modes", "executed", "--sample", "9")))[0]
     assert {(one.suite.name, one.mode) for one in drawn if one.fault_class in CLASSES} == {
