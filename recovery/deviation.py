@@ -5,7 +5,7 @@ from what should have been done. Laying several over one history gives the histo
 faults.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -51,15 +51,15 @@ Deviations = tuple[Deviation, ...]
 def deviate(history: History, deviations: Iterable[Deviation]) -> History:
     """The history with these deviations, one laid over the other. An act that is not there any
     more is neither replaced nor moved; what was to come behind it comes last."""
-    for deviation in deviations:
+    for deviation in _drops_together(deviations):
         match deviation:
+            case frozenset():
+                history = tuple(act for act in history if act.id not in deviation)
             case Replace(name, statements):
                 history = tuple(
                     replace(act, statements=statements) if act.id == name else act
                     for act in history
                 )
-            case Drop(name):
-                history = tuple(act for act in history if act.id != name)
             case Insert(after, act):
                 history = _put(history, after, act)
             case Move(name, after):
@@ -70,6 +70,23 @@ def deviate(history: History, deviations: Iterable[Deviation]) -> History:
             case _:
                 assert_never(deviation)
     return history
+
+
+def _drops_together(
+    deviations: Iterable[Deviation],
+) -> Iterator[Replace | Insert | Move | frozenset[str]]:
+    """Acts that are left out one after the other, as a set: there may be thousands."""
+    names: set[str] = set()
+    for deviation in deviations:
+        if isinstance(deviation, Drop):
+            names.add(deviation.act)
+            continue
+        if names:
+            yield frozenset(names)
+            names = set()
+        yield deviation
+    if names:
+        yield frozenset(names)
 
 
 def _put(history: History, after: str, act: Act) -> History:

@@ -9,6 +9,7 @@ and chance moved, and what differs is called unstable.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -73,6 +74,8 @@ _LITERALS = {
     "'tomorrow'": f"({_TODAY} + '1 day'::interval)",
     "'yesterday'": f"({_TODAY} - '1 day'::interval)",
 }
+# Without one of these there is nothing to redirect, and nothing has to be scanned.
+_PERHAPS = re.compile("now|today|tomorrow|yesterday|time|current_|uuid", re.I)
 _MOMENTS = frozenset({"timestamptz", "timestamp", "date", "time", "timetz"})
 _TOLD = _FUNCTIONS | _KEYWORDS.keys() | _LITERALS.keys()
 
@@ -103,6 +106,8 @@ def pin(text: str) -> str:
     a DO or of a function to be made is SQL of its own. Out of reach: 'now' that becomes a moment
     by assignment only, and SQL put together at run time that does not call now() plainly. Text
     that does not scan is returned unchanged: the server will refuse it with its own message."""
+    if not _PERHAPS.search(text):
+        return text
     scanned = scan(text)
     return text if scanned is None else pinned(scanned)
 

@@ -11,6 +11,7 @@ import postgast
 from recovery.model import Act
 
 _BEGIN = re.compile(r"\s*(?:begin|start)\b\s*(?:work\b|transaction\b)?\s*(.*?)[\s;]*", re.I | re.S)
+_OTHER = re.compile(r"\s*(?:insert|update|delete|select|with|merge)\b", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ def batches(act: Act) -> tuple[Batch, ...]:
 
 def control(statement: str) -> Literal["begin", "commit", "rollback"] | None:
     """What a statement does to the transaction it is in; savepoints are none of it."""
+    if _OTHER.match(statement):
+        return None
     words = first_words(statement)
     match words[:1]:
         case ["begin"] | ["start"]:

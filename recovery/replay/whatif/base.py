@@ -20,6 +20,7 @@ from recovery.replay.whatif.reads import Reader, Reading, defines
 from recovery.replay.whatif.record import install
 from recovery.replay.whatif.relations import Relations, read_relations
 from recovery.replay.whatif.runner import Ran, Runner, Untold
+from recovery.replay.whatif.shapes import Shapes
 from recovery.replay.whatif.together import ACTS_MAX, Part, fits, run_together
 from recovery.replay.whatif.versions import Versions, fields, steps
 from recovery.scratch.catalog import read_schema
@@ -40,7 +41,7 @@ class Base:
     relations: Relations
     versions: Versions
     numbers: Numbers
-    reader: Reader
+    reader: Shapes
     floor: int
     known: frozenset[int]
     readings: list[Reading] = field(default_factory=list)
@@ -51,6 +52,12 @@ class Base:
     @property
     def last(self) -> int:
         return len(self.history) - 1
+
+    def plain(self, act: int) -> bool:
+        """Whether an act is understood well enough to be told without running it."""
+        reading = self.readings[act]
+        strange = reading.barrier or reading.opaque or reading.session or reading.unobserved
+        return not strange and not reading.shuffled and act not in self.failed
 
     def in_backup(self, table: int) -> bool:
         """Whether the backup has the table; others are followed, and not told."""
@@ -128,7 +135,6 @@ def _act(found: Base, runner: Runner, session: Session, number: int) -> StepOutc
     act = found.history[number]
     numbers, connection = found.numbers, runner.connection
     if act.statements and not found.readings[number].barrier:
-        connection.execute("BEGIN")
         runner.begin()
         try:
             ran, now = runner.run(act, numbers.at(number - 1))
@@ -173,7 +179,7 @@ def _begin(
     numbers = Numbers(schema, ground.identities.feeds)
     numbers.begin(connection)
     versions = Versions(relations, len(history))
-    reader = Reader(relations, triggers=dependence.triggers)
+    reader = Shapes(Reader(relations, triggers=dependence.triggers))
     known = frozenset(one.number for one in relations.tables if ground.schema.has(one.name))
     readings = [Reading() for _ in history[: floor + 1]]
     return Base(history, relations, versions, numbers, reader, floor, known, readings)

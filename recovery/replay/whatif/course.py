@@ -1,13 +1,14 @@
 """One what-if: from the first act that is otherwise to the last that can tell, in the order of the
-history. Everything is done in one transaction, which is taken back afterwards.
+history. All that is run is run in one transaction, which is taken back afterwards.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from recovery.model import Act
+from recovery.replay.whatif.alone import Alone
 from recovery.replay.whatif.answer import Line, Past, lines
 from recovery.replay.whatif.base import Base
 from recovery.replay.whatif.dependence import Dependence
@@ -17,6 +18,7 @@ from recovery.replay.whatif.reads import Reading
 from recovery.replay.whatif.record import Written
 from recovery.replay.whatif.runner import Ran, Runner, Untold
 from recovery.replay.whatif.stand import Difference, Differences, Stand
+from recovery.replay.whatif.sums import Sums
 from recovery.replay.whatif.timeline import Turn
 from recovery.replay.whatif.versions import Content, Place, different, steps
 
@@ -35,6 +37,8 @@ class Tools:
     footprint: Footprint
     reach: Reach
     dependence: Dependence
+    alone: Alone
+    sums: Sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ class _Write:
 
 
 class Course:
-    """`reran`: acts that were run, in order. `rows`: what the server reported for each."""
+    """`reran`: acts that were run, in order, and such as were told without running them:
+    `computed` of all. `rows`: what the server reported for each."""
 
     def __init__(self, tools: Tools, turns: Mapping[int, Turn], *, exact: bool) -> None:
         self._tools = tools
@@ -62,8 +67,11 @@ class Course:
         self._waiting.sort()
         self._stamp = 0
         self._otherwise: set[int] = set()  # base acts that did not happen as in the base
+        self._apart: set[tuple[int, Place]] = set()  # those that did, but for single rows
         self._writes: dict[Place, list[_Write]] = {}
         self.reran: list[str] = []
+        self.computed = 0
+        self._begun = False
         self.rows: dict[str, int] = {}
 
     def go(self) -> None:
@@ -83,7 +91,7 @@ class Course:
                 before = self._base.numbers.at(number - 1)
                 self._settle(self._contents(number), number, found)
                 self._number(number, before)
-            elif found or self._numbers_missed(number):
+            elif self._numbers_missed(number) or (found and not self._told_alone(number, found)):
                 act, reading = self._base.history[number], self._base.readings[number]
                 self._otherwise.add(number)
                 self._run(act, reading, (number, _BASE), number, found)
@@ -102,6 +110,8 @@ class Course:
     def touched(self) -> Iterator[Place]:
         """Rows that acts wrote here and not so in the base, or the other way round."""
         yield from self._writes
+        for _, place in self._apart:
+            yield place
         for number in self._otherwise:
             yield from self._versions.touched[number]
 
@@ -183,6 +193,50 @@ class Course:
         self._settle(contents, number, woken)
         self._number(number, stand)
 
+    def _told_alone(self, number: int, woken: Sequence[Place]) -> bool:
+        """Tell what a base act does here without running it, where that follows from the rows
+        that woke it."""
+        found = self._by_itself(number, woken)
+        if found is None:
+            found = self._by_sum(number, woken)
+        if found is None:
+            return False
+        name = self._base.history[number].id
+        self.reran.append(name)
+        self.computed += 1
+        after: dict[Place, Content] = {}
+        for place, writes in found.items():
+            after[place] = writes[-1].new if writes else self._now(place, number)
+            self._apart.add((number, place))
+            for written in writes:
+                self._writes.setdefault(place, []).append(_Write((number, _BASE), name, written))
+        self._settle(after, number, woken)
+        return True
+
+    def _by_itself(self, number: int, woken: Iterable[Place]) -> dict[Place, list[Written]] | None:
+        """Where it treats every row by itself."""
+        found: dict[Place, list[Written]] = {}
+        for table, key in woken:
+            row = self._world.rows[table][key]
+            if isinstance(row.content, int):
+                return None
+            writes = self._tools.alone.writes(number, table, row.content, row.mask)
+            if writes is None:
+                return None
+            found[table, key] = writes
+        return found
+
+    def _by_sum(self, number: int, woken: Iterable[Place]) -> dict[Place, list[Written]] | None:
+        """Where it writes what a sum comes to."""
+        dirty: dict[int, dict[str, Difference]] = {}
+        for table, key in woken:
+            dirty.setdefault(table, {})[key] = self._world.rows[table][key]
+        return self._tools.sums.writes(number, dirty, lambda place: self._now(place, number))
+
+    def _now(self, place: Place, number: int) -> Content:
+        """What a row is here before base act `number`."""
+        return self._world.content(self._versions, *place, number - 1)
+
     def _may_run(self, act: Act, reading: Reading) -> None:
         if reading.barrier:
             raise Untold(f"{act.id} cannot be run again: {reading.barrier}")
@@ -217,6 +271,9 @@ class Course:
         before: int,
     ) -> tuple[Ran, dict[str, int]]:
         """Until all that the act met was as it should have been."""
+        if not self._begun:
+            self._begun = True
+            self._tools.runner.begin()
         footprint, stand, runner = self._tools.footprint, self._tools.stand, self._tools.runner
         start = self._base.numbers.at(before)
         rows, whole = footprint.wanted(reading, hints, likely, self._world, before)
@@ -287,7 +344,7 @@ class Course:
         kept = [
             _Write((number, _BASE), history[number].id, written)
             for number, written in base
-            if number not in self._otherwise
+            if number not in self._otherwise and (number, (table, key)) not in self._apart
         ]
         here = sorted([*kept, *self._writes.get((table, key), ())], key=lambda one: one.order)
         return Past(

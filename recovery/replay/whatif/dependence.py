@@ -17,6 +17,10 @@ class Dependence:
     failures: bool = True  # acts that failed may succeed
     sequences: bool = True  # numbers issued by sequences that no key pins
     writes: bool = True  # an act that writes a differing row makes it alike, or differs on
+    # Where acts are told without being run:
+    onlookers: bool = True  # triggers and checks that see what a statement sets
+    companions: bool = True  # what the other statements of an act do with the same rows
+    parts: bool = True  # rows that come to a sum or leave it
 
 
 SOUND = Dependence()

@@ -6,12 +6,14 @@ from types import TracebackType
 from typing import Self
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from recovery.model import Forecast, History, Replay
 from recovery.replay import clock, forecast
 from recovery.replay.alignment import alignments
 from recovery.replay.ground import Ground, clone
 from recovery.replay.whatif.alike import Alike, Inserted
+from recovery.replay.whatif.alone import Alone
 from recovery.replay.whatif.answer import tell
 from recovery.replay.whatif.base import run_base
 from recovery.replay.whatif.course import Course, Tools
@@ -20,6 +22,7 @@ from recovery.replay.whatif.footprint import Footprint
 from recovery.replay.whatif.reach import Judge, Reach
 from recovery.replay.whatif.runner import Untold
 from recovery.replay.whatif.stand import Stand
+from recovery.replay.whatif.sums import Sums
 from recovery.replay.whatif.timeline import Turn, turns
 from recovery.scratch.cluster import about_the_server, server_trouble
 
@@ -30,7 +33,8 @@ _NEVER_PREPARED = 1 << 30
 
 class WhatIf:
     """Forecasts over one base run, from one working database. `reran`: acts that the last
-    forecast ran again, in order. `refusal`: why the last one was not told, '' if it was."""
+    forecast ran again, in order; `computed` of them without the server. `refusal`: why the last
+    one was not told, '' if it was."""
 
     def __init__(
         self, ground: Ground, history: History, base: Replay, dependence: Dependence
@@ -40,6 +44,7 @@ class WhatIf:
         self.base = base
         self.dependence = dependence
         self.reran: tuple[str, ...] = ()
+        self.computed = 0
         self.refusal = ""
         self._stack = ExitStack()
         try:
@@ -72,7 +77,16 @@ class WhatIf:
             found.relations, found.versions, found.readings, found.failed, self.dependence, judge
         )
         footprint = Footprint(found.relations, found.versions, self._stand)
-        self._tools = Tools(found, self._stand, self._runner, footprint, reach, self.dependence)
+        self._tools = Tools(
+            found,
+            self._stand,
+            self._runner,
+            footprint,
+            reach,
+            self.dependence,
+            Alone(found, self.dependence),
+            Sums(found, self.dependence),
+        )
         given = alignments(self.ground.facts, self.ground.schema, self.ground.identities.feeds)
         numbers = found.relations.numbers
         self._alike = {
@@ -105,6 +119,7 @@ class WhatIf:
         it cannot be told this way, a whole replay has to. Not `exact`: which of several rows that
         one statement makes gets which number may be otherwise than in a whole replay."""
         self.reran = ()
+        self.computed = 0
         self.refusal = ""
         try:
             return self._forecast(deviant, name, exact=exact)
@@ -122,9 +137,7 @@ class WhatIf:
             raise Untold("it begins before definitions were changed")
         course = Course(self._tools, apart, exact=exact)
         lines = []
-        self._runner.begin()
         try:
-            self._connection.execute("BEGIN")
             course.go()
             lines = list(course.lines())
             self._keys_stay(course)
@@ -135,6 +148,7 @@ class WhatIf:
             raise Untold(f"rows could not be put back: {error}") from error
         finally:
             self.reran = tuple(course.reran)
+            self.computed = course.computed
             self._back()
         tell(self.ground.facts, name, lines)
         fresh = [act for _, turn in sorted(apart.items(), key=_number) for act in turn.more]
@@ -162,7 +176,8 @@ class WhatIf:
     def _back(self) -> None:
         """The working database stands at the end of the base again."""
         if not self._connection.closed:
-            self._connection.execute("ROLLBACK")
+            if self._connection.info.transaction_status is not TransactionStatus.IDLE:
+                self._connection.execute("ROLLBACK")
             if self._stand.moved > _DEAD_MAX:
                 self._stand.moved = 0
                 self._connection.execute("VACUUM")

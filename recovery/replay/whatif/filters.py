@@ -150,7 +150,7 @@ def constant(node: ast.Node, column: Column) -> str | None:
             text, quoted = value.sval.sval, True
         case _:
             return None
-    return _as(text, column, quoted=quoted)
+    return told_as(text, column, quoted=quoted)
 
 
 def normal(text: str | None, column: Column) -> str | None:
@@ -163,7 +163,8 @@ def normal(text: str | None, column: Column) -> str | None:
     return text if column.family == "text" else None
 
 
-def _as(text: str, column: Column, *, quoted: bool) -> str | None:
+def told_as(text: str, column: Column, *, quoted: bool) -> str | None:
+    """What a constant of this text is as a value of this column; None where that is not certain."""
     kind = column.type
     if kind in _INTEGERS:
         whole = _INTEGER.fullmatch(text)

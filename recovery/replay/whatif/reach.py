@@ -21,6 +21,7 @@ from recovery.replay.whatif.stand import Difference
 from recovery.replay.whatif.versions import Content, Place, Versions, fields
 
 Values = tuple[str | None, ...]
+_ByMask = dict[int, list[int]]  # acts, by the columns that they look at
 
 _EXACT = frozenset({"text", "timestamptz"})  # equal values have equal texts
 _ROOM = 400  # conditions tried in one query
@@ -116,9 +117,9 @@ class Reach:
         self._judge = judge
         count = len(relations.tables)
         self._writers: dict[Place, list[int]] = {}
-        self._equal: list[dict[int, dict[str, list[tuple[int, int]]]]] = [{} for _ in range(count)]
+        self._equal: list[dict[int, dict[str, _ByMask]]] = [{} for _ in range(count)]
         self._scans: list[list[tuple[int, int, int]]] = [[] for _ in range(count)]
-        self._plain: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+        self._plain: list[_ByMask] = [{} for _ in range(count)]
         self._clashes: list[list[Clash]] = [self._clashes_of(one) for one in range(count)]
         self.opaque: list[int] = []
         for act, reading in enumerate(readings):
@@ -182,7 +183,7 @@ class Reach:
     def _note_reads(self, act: int, reading: Reading, failed: bool) -> None:
         if reading.opaque:
             for table in range(len(self._relations.tables)):
-                self._plain[table].append((act, ALL))
+                _note(self._plain[table], act, ALL)
             return
         blind = failed or reading.unobserved
         if blind and not self._dependence.failures:
@@ -193,7 +194,7 @@ class Reach:
             return
         for table in {table for table, op in reading.writes if op != "delete"}:
             if self._relations.tables[table].odd:
-                self._plain[table].append((act, ALL))
+                _note(self._plain[table], act, ALL)
         if blind:
             for table, _ in reading.writes:
                 self._note_constraints(act, table)
@@ -210,23 +211,23 @@ class Reach:
             for text in texts:
                 told = normal(text, relation.columns[place])
                 assert told is not None
-                by_text.setdefault(told, []).append((act, mask))
+                _note(by_text.setdefault(told, {}), act, mask)
         elif access.filter.where:
             number = self._judge.learn(access.table, access.filter.where)
             self._scans[access.table].append((act, mask, number))
         else:
-            self._plain[access.table].append((act, mask))
+            _note(self._plain[access.table], act, mask)
 
     def _note_constraints(self, act: int, table: int) -> None:
         """Of an act that does not show what it would have written: any row may be in its way."""
         for clash in self._clashes[table]:
-            self._plain[table].append((act, clash.mask))
+            _note(self._plain[table], act, clash.mask)
         for one in self._relations.parents[table]:
             mask = EXISTENCE | sum(2 << place for place in one.parent_columns)
-            self._plain[one.parent].append((act, mask))
+            _note(self._plain[one.parent], act, mask)
         for one in self._relations.children[table]:
             mask = EXISTENCE | sum(2 << place for place in one.columns)
-            self._plain[one.child].append((act, mask))
+            _note(self._plain[one.child], act, mask)
 
     # --- who can tell -----------------------------------------------------------------------------
 
@@ -250,7 +251,7 @@ class Reach:
             for value in values:
                 told = normal(value[place], relation.columns[place])
                 if told is not None:
-                    _next_masked(by_text.get(told, ()), act, mask, found)
+                    _next_masked(by_text.get(told, {}), act, mask, found)
         for clash in self._clashes[table]:
             if clash.mask & mask:
                 for value in values:
@@ -321,16 +322,14 @@ def _next(acts: Sequence[int], act: int, found: list[int]) -> None:
         found.append(acts[place])
 
 
-def _next_masked(acts: Sequence[tuple[int, int]], act: int, mask: int, found: list[int]) -> None:
-    low, high = 0, len(acts)
-    while low < high:
-        middle = (low + high) // 2
-        if acts[middle][0] <= act:
-            low = middle + 1
-        else:
-            high = middle
-    while low < len(acts):
-        if acts[low][1] & mask:
-            found.append(acts[low][0])
-            return
-        low += 1
+def _note(acts: _ByMask, act: int, mask: int) -> None:
+    """Acts come in order."""
+    known = acts.setdefault(mask, [])
+    if not known or known[-1] != act:
+        known.append(act)
+
+
+def _next_masked(acts: _ByMask, act: int, mask: int, found: list[int]) -> None:
+    for columns, numbers in acts.items():
+        if columns & mask:
+            _next(numbers, act, found)

@@ -62,6 +62,7 @@ class Relation:
     texts: tuple[str, ...]  # expressions that a write evaluates: defaults, checks, indexes
     odd: bool
     ruled: bool  # a rule stands in the way of writes
+    guarded: bool  # a policy decides which rows are seen
 
     @property
     def name(self) -> str:
@@ -163,6 +164,7 @@ _RULED = """
 SELECT r.ev_class::bigint FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c
   ON c.oid = r.ev_class WHERE c.relkind IN ('r', 'p')
 """
+_GUARDED = "SELECT c.oid::bigint FROM pg_catalog.pg_class c WHERE c.relrowsecurity"
 _SEQUENCES = f"""
 SELECT c.oid::regclass::text FROM pg_catalog.pg_class c WHERE c.relkind = 'S'
   AND c.relpersistence <> 't' AND c.relnamespace::regnamespace::text !~ '{_OURS}' ORDER BY 1
@@ -225,13 +227,22 @@ def read_relations(
     oids = {int(str(oid)): qualified(str(s), str(r)) for oid, s, r in rows(_OIDS)}
     odd = {oids[int(str(one[0]))] for one in uniques if one[1] and int(str(one[0])) in oids}
     ruled = {oids[int(str(one[0]))] for one in rows(_RULED) if int(str(one[0])) in oids}
+    guarded = {oids[int(str(one[0]))] for one in rows(_GUARDED) if int(str(one[0])) in oids}
     texts: dict[str, tuple[str, ...]] = {}
     for oid, text in rows(_TEXTS):
         name = oids.get(int(str(oid)), "")
         texts[name] = (*texts.get(name, ()), str(text))
     kept = [one for one in schema.tables if not one.schema.startswith("dbmend_")]
     tables = tuple(
-        _relation(number, one, known, texts.get(one.name, ()), one.name in odd, one.name in ruled)
+        _relation(
+            number,
+            one,
+            known,
+            texts.get(one.name, ()),
+            odd=one.name in odd,
+            ruled=one.name in ruled,
+            guarded=one.name in guarded,
+        )
         for number, one in enumerate(kept)
     )
     numbers = {one.name: one.number for one in tables}
@@ -278,7 +289,14 @@ def _short(named: list[tuple[str, int]]) -> dict[str, int]:
 
 
 def _relation(
-    number: int, table: Table, known: Schema, texts: tuple[str, ...], odd: bool, ruled: bool
+    number: int,
+    table: Table,
+    known: Schema,
+    texts: tuple[str, ...],
+    *,
+    odd: bool,
+    ruled: bool,
+    guarded: bool,
 ) -> Relation:
     places = {column.name: place for place, column in enumerate(table.columns)}
     key = known.table(table.name).key if known.has(table.name) else table.key
@@ -292,6 +310,7 @@ def _relation(
         texts,
         odd,
         ruled,
+        guarded,
     )
 
 

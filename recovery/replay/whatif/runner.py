@@ -68,6 +68,7 @@ class Runner:
 
     def begin(self) -> None:
         """A transaction begins."""
+        self.connection.execute("BEGIN")
         self._open = False
 
     def empty(self) -> None:

@@ -2,15 +2,17 @@
 another. Rows are put there with triggers and foreign keys silent, since they were there before.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from psycopg import Connection, sql
 
 from recovery.replay.whatif.record import SCHEMA
 from recovery.replay.whatif.relations import ALL, Relation, Relations
-from recovery.replay.whatif.versions import Content, Place, Versions
+from recovery.replay.whatif.versions import Content, Versions
 
+_ROWS = "\x01"  # stands for the rows
+_HERE = sql.SQL("\x01")
 _WHOLE = 256  # so many rows that differ: the whole table is brought there instead
 
 
@@ -53,7 +55,7 @@ class Stand:
         self._relations = relations
         self._versions = versions
         self._last = last
-        self._moves: dict[int, tuple[sql.Composed, sql.Composed]] = {}
+        self._moves: dict[int, tuple[sql.SQL, sql.SQL]] = {}
         self.back()
 
     def back(self) -> None:
@@ -115,28 +117,29 @@ class Stand:
         return set(world.rows[table])
 
     def _move(self, todo: Mapping[int, list[tuple[str, Content, Content]]]) -> None:
-        with self._connection.pipeline():
-            self._run(sql.SQL("RESET ALL").format())
-            self._run(sql.SQL("SELECT {}.quiet(true)").format(sql.Identifier(SCHEMA)))
-            for table, moves in todo.items():
-                self.moved += len(moves)
-                relation = self._relations.tables[table]
-                if not relation.keyed:
-                    self._move_copies(relation, moves)
-                    continue
-                delete, insert = self._statements(relation)
-                gone = [have for _, have, _ in moves if have is not None]
-                come = [want for _, _, want in moves if want is not None]
-                if gone:
-                    self._connection.execute(delete, (gone,), prepare=True)
-                if come:
-                    self._connection.execute(insert, (come,), prepare=True)
-            self._run(sql.SQL("SELECT {}.quiet(false)").format(sql.Identifier(SCHEMA)))
+        """In one message: there may be many small moves."""
+        quiet = sql.SQL("SELECT {}.quiet({})")
+        schema = sql.Identifier(SCHEMA)
+        texts = [sql.SQL("RESET ALL"), quiet.format(schema, sql.SQL("true"))]
+        for table, moves in todo.items():
+            self.moved += len(moves)
+            relation = self._relations.tables[table]
+            if not relation.keyed:
+                texts += self._moving_copies(relation, moves)
+                continue
+            delete, insert = self._statements(relation)
+            gone = [have for _, have, _ in moves if have is not None]
+            come = [want for _, _, want in moves if want is not None]
+            if gone:
+                texts.append(delete.format(sql.Literal(gone)))
+            if come:
+                texts.append(insert.format(sql.Literal(come)))
+        texts.append(quiet.format(schema, sql.SQL("false")))
+        self._connection.execute(sql.SQL("; ").join(texts), prepare=False)
 
-    def _run(self, statement: sql.Composed) -> None:
-        self._connection.execute(statement, prepare=True)
-
-    def _move_copies(self, relation: Relation, moves: list[tuple[str, Content, Content]]) -> None:
+    def _moving_copies(
+        self, relation: Relation, moves: list[tuple[str, Content, Content]]
+    ) -> Iterator[sql.Composed]:
         _, insert = self._statements(relation)
         come: list[str] = []
         for text, have, want in moves:
@@ -144,26 +147,23 @@ class Stand:
             assert isinstance(want, int)
             come += [text] * (want - have)
             if have > want:
-                self._connection.execute(
-                    sql.SQL(
-                        "DELETE FROM {table} WHERE (tableoid, ctid) IN (SELECT t.tableoid, t.ctid"
-                        " FROM {table} AS t WHERE t::text = %s LIMIT %s)"
-                    ).format(table=relation.identifier),
-                    (text, have - want),
-                )
+                yield sql.SQL(
+                    "DELETE FROM {table} WHERE (tableoid, ctid) IN (SELECT t.tableoid, t.ctid"
+                    " FROM {table} AS t WHERE t::text = {} LIMIT {})"
+                ).format(sql.Literal(text), sql.Literal(have - want), table=relation.identifier)
         if come:
-            self._connection.execute(insert, (come,), prepare=True)
+            yield insert.format(sql.Literal(come))
 
-    def _statements(self, relation: Relation) -> tuple[sql.Composed, sql.Composed]:
-        """A DELETE and an INSERT of the rows with these texts."""
+    def _statements(self, relation: Relation) -> tuple[sql.SQL, sql.SQL]:
+        """A DELETE and an INSERT of the rows with the texts that are put in their place."""
         if relation.number in self._moves:
             return self._moves[relation.number]
-        rows = sql.SQL("(SELECT u::{} AS r FROM pg_catalog.unnest(%s::text[]) AS u OFFSET 0) AS q")
+        rows = sql.SQL("(SELECT u::{} AS r FROM pg_catalog.unnest({}::text[]) AS u OFFSET 0) AS q")
         columns = [one for one in relation.columns if not one.generated]
         names = [sql.Identifier(one.name) for one in columns]
         delete = sql.SQL("DELETE FROM {} AS t USING {} WHERE {}").format(
             relation.identifier,
-            rows.format(relation.identifier),
+            rows.format(relation.identifier, _HERE),
             sql.SQL(" AND ").join(
                 sql.SQL("t.{0} = (q.r).{0}").format(sql.Identifier(one.name))
                 for one in relation.table.key_columns
@@ -173,15 +173,13 @@ class Stand:
             relation.identifier,
             sql.SQL(", ").join(names),
             sql.SQL(", ").join(sql.SQL("(q.r).{}").format(one) for one in names),
-            rows.format(relation.identifier),
+            rows.format(relation.identifier, _HERE),
         )
-        self._moves[relation.number] = delete, insert
-        return delete, insert
+        found = _with_a_place(delete), _with_a_place(insert)
+        self._moves[relation.number] = found
+        return found
 
 
-def place_sets(places: Iterable[Place]) -> dict[int, set[str]]:
-    """Rows by table."""
-    found: dict[int, set[str]] = {}
-    for table, key in places:
-        found.setdefault(table, set()).add(key)
-    return found
+def _with_a_place(statement: sql.Composed) -> sql.SQL:
+    text = statement.as_string(None).replace("{", "{{").replace("}", "}}")
+    return sql.SQL(text.replace(_ROWS, "{}"))

@@ -49,7 +49,7 @@ def _kept(base: History, deviant: History) -> dict[int, int]:
     pairs = [
         (position, where[act.id])
         for position, act in enumerate(deviant)
-        if act.id in where and base[where[act.id]] == act
+        if act.id in where and _same(base[where[act.id]], act)
     ]
     ends: list[int] = []  # the lowest base place that a row of each length ends with
     row_of: list[int] = []
@@ -59,8 +59,13 @@ def _kept(base: History, deviant: History) -> dict[int, int]:
         row_of.append(length)
     kept: dict[int, int] = {}
     length = len(ends) - 1
+    lowest = len(base)
     for (position, place), own in zip(reversed(pairs), reversed(row_of), strict=True):
-        if own == length and (not kept or place < min(kept.values())):
-            kept[position] = place
+        if own == length and place < lowest:
+            kept[position] = lowest = place
             length -= 1
     return kept
+
+
+def _same(one: Act, other: Act) -> bool:
+    return one is other or one == other
