@@ -5,7 +5,8 @@ rows in bulk; memory stays bounded by one row image, and a number for each row w
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +16,19 @@ import duckdb
 
 from diffing.model import Schema, Table
 from recovery.model import Variant
-from recovery.replay.capture import Change, Image, Marker, Settled, Told, Truncated, Withheld
+from recovery.replay.images import (
+    Cells,
+    Change,
+    Image,
+    Images,
+    Marker,
+    Row,
+    Settled,
+    Told,
+    Truncated,
+    Withheld,
+)
 
-Row = Mapping[str, str | None]
 _FIRST = ',"#n":"1"}'
 _LOAD = """
 INSERT INTO effect SELECT * FROM read_csv(?, header = false, auto_detect = false, delim = ',',
@@ -65,8 +76,8 @@ def store(
     tally = Tally()
     path = workspace / "effects.csv"
     try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(_lines(changes, run, schema, tally))
+        with path.open("wb") as file:
+            file.writelines(_Book(run, schema, tally).lines(changes))
         facts.execute("DELETE FROM effect WHERE run = ?", [run])
         if path.stat().st_size:
             facts.execute(_LOAD, [str(path)])
@@ -163,51 +174,139 @@ def _same_key(shape: _Shape, old: Row, new: Row) -> bool:
     )
 
 
-def _lines(changes: Iterable[Change], run: str, schema: Schema, tally: Tally) -> Iterator[str]:
-    step = ""
-    ordinal = 0
-    shapes = {table.name: _shape(table) for table in schema.tables}
-    copies = _Copies()
-    withheld: set[str] = set()
-    for change in changes:
-        match change:
-            case Marker(name):
-                step = name
-                withheld = set()
-            case Withheld(name):
-                withheld.add(name)
-            case Settled():
-                withheld = set()
-            case Truncated(names):
-                lost = {name for name in names if name in shapes} - withheld
-                if lost:
-                    tally.missed.setdefault(step, set()).update(lost)
-            case Told(name, old, new):
-                tally.told[step] = tally.told.get(step, 0) + 1
-                told = Image("update", name, old, new)
-                for cell in _cells(told, shapes[name], copies):
-                    ordinal += 1
-                    yield _effect(run, step, ordinal, name, cell)
-            case Image() as image if image.table not in withheld:
-                counted = tally.images.setdefault(step, {})
-                counted[image.table] = counted.get(image.table, 0) + 1
-                shape = shapes.get(image.table)
-                if shape is None:  # made by the step itself: no row of the backup is concerned
-                    continue
-                if not image.whole or not shape.known <= (image.new or image.old or {}).keys():
-                    tally.missed.setdefault(step, set()).add(image.table)
-                    continue
-                for cell in _cells(image, shape, copies):
-                    ordinal += 1
-                    yield _effect(run, step, ordinal, image.table, cell)
+class _Book:
+    """What is written of a run: lines of CSV, one for each cell."""
+
+    def __init__(self, run: str, schema: Schema, tally: Tally) -> None:
+        self._run = run
+        self._tally = tally
+        self._step = ""
+        self._ordinal = 0
+        self._shapes = {table.name: _shape(table) for table in schema.tables}
+        self._plans: dict[tuple[str, tuple[str, ...]], _Plan | None] = {}
+        self._copies = _Copies()
+        self._withheld: set[str] = set()
+
+    def lines(self, changes: Iterable[Change]) -> Iterator[bytes]:
+        for change in changes:
+            match change:
+                case Images() | Image() if change.table in self._withheld:
+                    pass
+                case Images() as images:
+                    yield from self._images(images)
+                case Image() as image:
+                    if self._plan(image, 1) is not None:
+                        yield from self._cells(image)
+                case Marker(name):
+                    self._step = name
+                    self._withheld = set()
+                case Withheld(name):
+                    self._withheld.add(name)
+                case Settled():
+                    self._withheld = set()
+                case Truncated(names):
+                    lost = {name for name in names if name in self._shapes} - self._withheld
+                    if lost:
+                        self._tally.missed.setdefault(self._step, set()).update(lost)
+                case Told(name, old, new):
+                    self._tally.told[self._step] = self._tally.told.get(self._step, 0) + 1
+                    yield from self._cells(Image.of("update", name, old, new))
+
+    def _plan(self, found: Image | Images, many: int) -> "_Plan | None":
+        """How the rows are written down; None where they are counted and not told."""
+        table = found.table
+        counted = self._tally.images.setdefault(self._step, {})
+        counted[table] = counted.get(table, 0) + many
+        shape = self._shapes.get(table)
+        if shape is None:  # made by the step itself: no row of the backup is concerned
+            return None
+        columns = table, found.names
+        if columns not in self._plans:
+            self._plans[columns] = _plan(table, shape, found.names)
+        plan = self._plans[columns]
+        if plan is None or (isinstance(found, Image) and not found.whole):
+            self._tally.missed.setdefault(self._step, set()).add(table)
+            return None
+        return plan
+
+    def _images(self, images: Images) -> Iterator[bytes]:
+        plan = self._plan(images, len(images.rows))
+        if plan is None:
+            return
+        if images.op != "update" or not plan.labels:
+            for image in images.each():
+                yield from self._cells(image)
+            return
+        yield from self._updates(images, plan)
+
+    def _updates(self, images: Images, plan: "_Plan") -> Iterator[bytes]:
+        """As `_cells` tells them, but without a row ever being put together: most of what a history
+        writes are cells of rows that stay what they are."""
+        head = b'"%s","%s","' % (_quoted(self._run), _quoted(self._step))
+        many = len(images.names)
+        pairs = [(place, place + many, column) for place, column in enumerate(plan.columns)]
+        lines: list[bytes] = []
+        for row in images.rows:
+            key = plan.key(row, many)
+            if key is None:
+                yield b"".join(lines)
+                lines = []
+                halves = row[:many], row[many:]
+                yield from self._cells(Image("update", images.table, images.names, *halves))
+                continue
+            for before, after, column in pairs:
+                old, new = row[before], row[after]
+                if old != new:
+                    self._ordinal += 1
+                    line = head, self._ordinal, key, column, _field(old), _field(new)
+                    lines.append(b"%s%d%s%s%s,%s\n" % line)
+        yield b"".join(lines)
+
+    def _cells(self, image: Image) -> Iterator[bytes]:
+        for key, op, column, old, new in _cells(image, self._shapes[image.table], self._copies):
+            self._ordinal += 1
+            ordinal = str(self._ordinal)
+            line = _line(self._run, self._step, ordinal, image.table, key, op, column, old, new)
+            yield line.encode()
+
+
+_Match = Callable[[bytes, int], re.Match[bytes] | None]
+_SIMPLE: _Match = re.compile(rb'[^"\\\x00-\x1f]*\Z').match  # stands in JSON and CSV as it is
+_WHOLE: _Match = re.compile(rb"[0-9-]*\Z").match  # a number without zeros to be trimmed
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Rows of a table as images have them, with all its columns: the pieces of a line."""
+
+    columns: tuple[bytes, ...]
+    labels: tuple[tuple[int, bytes, _Match], ...]  # of the key: where, behind what, if like what
+
+    def key(self, row: Cells, many: int) -> bytes | None:
+        """Table and key as a line has them, of a row that stays what it is; None for one that may
+        not, or whose key is not as simple as that."""
+        text = b""
+        for place, label, simple in self.labels:
+            cell = row[place]
+            if cell is None or cell != row[place + many] or not simple(cell, 1):
+                return None
+            text += label + cell[1:]
+        return text
+
+
+def _plan(table: str, shape: _Shape, names: tuple[str, ...]) -> _Plan | None:
+    if not shape.known <= set(names):
+        return None
+    labels: list[tuple[int, bytes, _Match]] = []
+    for place, (name, numeric) in enumerate(shape.key):
+        label = _quoted(('",' if place else "{") + _compact(name) + ':"')
+        lead = b"" if place else b'","%s","' % _quoted(table)
+        labels.append((names.index(name), lead + label, _WHOLE if numeric else _SIMPLE))
+    columns = (b'""}","update","%s",' % _quoted(name) for name in names)
+    return _Plan(tuple(columns), tuple(labels))
 
 
 Cell = tuple[str, str, str, str | None, str | None]
-
-
-def _effect(run: str, step: str, ordinal: int, table: str, cell: Cell) -> str:
-    key, op, column, old, new = cell
-    return _line(run, step, str(ordinal), table, key, op, column, old, new)
 
 
 class _Copies:
@@ -261,6 +360,18 @@ def _trimmed(value: str | None) -> str | None:
 
 
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _field(cell: bytes | None) -> bytes:
+    if cell is None:
+        return b""
+    if b'"' in cell:
+        return b'"%s"' % cell[1:].replace(b'"', b'""')
+    return b'"%s"' % cell[1:]
+
+
+def _quoted(text: str) -> bytes:
+    return text.replace('"', '""').encode()
 
 
 def _line(*fields: str | None) -> str:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from diffing.model import Schema, Table
-from recovery.replay.capture import Change, Image
+from recovery.replay.images import Change, Image, Images
 
 Row = dict[str, str | None]
 _BATCH = 500  # changes worked on at a time
@@ -30,7 +30,10 @@ def filled(
         return
     waiting: list[Change] = []
     for change in changes:
-        waiting.append(change)
+        if isinstance(change, Images) and change.table in tables:
+            waiting += change.each()
+        else:
+            waiting.append(change)
         if len(waiting) >= _BATCH:
             yield from _complete(waiting, tables, connection)
             waiting = []
@@ -54,10 +57,10 @@ def _complete(
         if not (isinstance(change, Image) and change.whole and change.table in tables):
             yield change
             continue
-        old = None if change.old is None else next(done[change.table], None)
-        new = None if change.new is None else next(done[change.table], None)
-        lost = (old is None) != (change.old is None) or (new is None) != (change.new is None)
-        yield replace(change, whole=False) if lost else replace(change, old=old, new=new)
+        old = None if change.before is None else next(done[change.table], None)
+        new = None if change.after is None else next(done[change.table], None)
+        lost = (old is None) != (change.before is None) or (new is None) != (change.after is None)
+        yield replace(change, whole=False) if lost else Image.of(change.op, change.table, old, new)
 
 
 def _computed(
