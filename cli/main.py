@@ -1,6 +1,7 @@
 """The command line: every verb, and the one place where whatever happens becomes an exit code."""
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -46,6 +47,7 @@ COMMANDS = (
     about.doctor,
     about.completion,
 )
+_GARBAGE = 50_000  # objects made and not freed before some are looked at
 PACKAGES = ("cli", "recovery", "repair_rules", "diffing")
 
 
@@ -100,6 +102,9 @@ def main() -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupted)
+    # A short life with little garbage: what was imported stays, the rest is looked at seldom.
+    gc.freeze()
+    gc.set_threshold(_GARBAGE, 20, 100)
     sys.exit(run(sys.argv[1:]))
 
 

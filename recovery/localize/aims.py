@@ -2,12 +2,15 @@
 another table, fewer rows. Read and rewritten with the server's own grammar.
 """
 
+from functools import lru_cache
+
 import postgast
 from postgast import pg_query_pb2 as ast
 
-from recovery.localize.statement import changing, expression_text, injective_columns
+from recovery.localize.statement import REMEMBERED, changing, expression_text, injective_columns
 
 
+@lru_cache(maxsize=REMEMBERED)
 def select_like(text: str, shown: str, where: str) -> str:
     """A SELECT of these expressions over the rows that the UPDATE or DELETE would go through,
     under this condition."""
@@ -25,6 +28,7 @@ def select_like(text: str, shown: str, where: str) -> str:
     return postgast.deparse(tree)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def alias(text: str) -> str:
     """How the statement calls the table that it changes."""
     statement = changing(postgast.parse(text))
@@ -104,6 +108,7 @@ def columns_named(text: str) -> frozenset[str]:
     return frozenset(names)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def set_expressions(text: str) -> tuple[tuple[str, str], ...]:
     """(column, expression) of what an UPDATE sets. Columns that get their default, or a part of a
     sub-select's row, are not among them."""

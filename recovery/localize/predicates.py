@@ -7,12 +7,13 @@ way round.
 
 from collections.abc import Iterator, MutableSequence, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import postgast
 from postgast import pg_query_pb2 as ast
 
-from recovery.localize.statement import changing, expression_text
+from recovery.localize.statement import REMEMBERED, changing, expression_text
 
 Kind = Literal["compare", "between", "list", "like", "other"]
 Operator = Literal["<", "<=", "=", "<>", ">=", ">"]
@@ -35,6 +36,7 @@ class Condition:
     number: bool = False
 
 
+@lru_cache(maxsize=REMEMBERED)
 def conditions(text: str) -> tuple[Condition, ...]:
     """Conditions of an UPDATE's or DELETE's WHERE, in order."""
     return tuple(
@@ -156,6 +158,7 @@ def plain(condition: str) -> str:
     return expression_text(_expression(condition))
 
 
+@lru_cache(maxsize=REMEMBERED)
 def where_with(text: str, condition: Condition, *, holds: bool) -> str:
     """The WHERE as an expression, with the condition held to be true, or false."""
     tree = postgast.parse(text)
@@ -165,6 +168,7 @@ def where_with(text: str, condition: Condition, *, holds: bool) -> str:
     return expression_text(where)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def where_text(text: str) -> str:
     """The WHERE as an expression; 'true' without one."""
     where = _where(postgast.parse(text))

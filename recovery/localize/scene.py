@@ -18,7 +18,7 @@ Everything is proportional to what was written or differs, never to the size of 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 
@@ -85,6 +85,8 @@ FROM rows WHERE predicted <> present
   AND NOT (predicted AND "table" IN (SELECT "table" FROM clocked))
 """
 
+_LEFT = 'SELECT "table", "column", count(*) FROM residue GROUP BY ALL'
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -97,16 +99,23 @@ class Scene:
     schema: Schema
     facts: duckdb.DuckDBPyConnection
     taken: frozenset[str] = frozenset()
+    _left: dict[tuple[str, str], int] = field(default_factory=dict, repr=False, compare=False)
+    _steps: dict[str, Step] = field(default_factory=dict, repr=False, compare=False)
 
     def lay_out(self) -> None:
         """Make `finals` and `residue`."""
         acts = [act.id for act in self.history]
         self.facts.execute(_FINALS, {"acts": acts, "run": self.base.run})
         self.facts.execute(_RESIDUE)
+        self._left.clear()
+        for table, column, cells in self.facts.execute(_LEFT).fetchall():
+            self._left[str(table), str(column)] = int(cells)
 
     def step(self, act: str) -> Step | None:
         """The step of the log that an act is; None for what the log does not have."""
-        return next((step for step in self.log.steps if step.id == act), None)
+        if not self._steps:
+            self._steps.update((step.id, step) for step in reversed(self.log.steps))
+        return self._steps.get(act)
 
     def place(self, act: str) -> int:
         """The act's place in the history, from 1."""
@@ -133,10 +142,4 @@ class Scene:
     def left(self, table: str, columns: frozenset[str]) -> int:
         """Changed or kept cells of these columns (no columns: missing or extra rows) that the
         history does not explain."""
-        row = self.facts.execute(
-            'SELECT count(*) FROM residue WHERE "table" = $table AND CASE WHEN "column" = \'\''
-            ' THEN len($columns::VARCHAR[]) = 0 ELSE list_contains($columns, "column") END',
-            {"table": table, "columns": sorted(columns)},
-        ).fetchone()
-        assert row is not None
-        return int(row[0])
+        return sum(self._left.get((table, column), 0) for column in columns or ("",))

@@ -6,6 +6,7 @@ DELETE at its top is left alone: no edit is proposed for it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Literal
 
 import postgast
@@ -13,6 +14,8 @@ from postgast import pg_query_pb2 as ast
 from psycopg import sql
 
 from diffing.model import Schema, qualified
+
+REMEMBERED = 10_000  # statements: every class of faults asks about each of them, in every round
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +36,38 @@ class Constant:
 
 def targets(text: str, schema: Schema) -> tuple[Target, ...]:
     """Tables that the statement names as written; those it reaches by triggers are not named."""
-    found: list[Target] = []
+    found = [_target(one, schema) for one in _aimed(text)]
+    return tuple(target for target in found if target is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Aimed:
+    """A target as it is written: `schema` '' where the statement names none."""
+
+    op: Literal["insert", "update", "delete"]
+    schema: str
+    relation: str
+    columns: frozenset[str] = frozenset()
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _aimed(text: str) -> tuple[_Aimed, ...]:
+    found: list[_Aimed] = []
     tree = postgast.parse(text)
     for update in postgast.find_nodes(tree, ast.UpdateStmt):
         columns = frozenset(node.res_target.name for node in update.target_list)
-        found += _target("update", update.relation, columns, schema)
+        named = update.relation
+        found.append(_Aimed("update", named.schemaname, named.relname, columns))
     for insert in postgast.find_nodes(tree, ast.InsertStmt):
-        found += _target("insert", insert.relation, frozenset(), schema)
+        named = insert.relation
+        found.append(_Aimed("insert", named.schemaname, named.relname))
         if insert.on_conflict_clause.action == ast.ONCONFLICT_UPDATE:
             listed = insert.on_conflict_clause.target_list
             columns = frozenset(node.res_target.name for node in listed)
-            found += _target("update", insert.relation, columns, schema)
+            found.append(_Aimed("update", named.schemaname, named.relname, columns))
     for delete in postgast.find_nodes(tree, ast.DeleteStmt):
-        found += _target("delete", delete.relation, frozenset(), schema)
+        named = delete.relation
+        found.append(_Aimed("delete", named.schemaname, named.relname))
     return tuple(found)
 
 
@@ -155,26 +177,24 @@ def _constant_text(node: ast.A_Const) -> str | None:
 
 
 def expression_text(condition: ast.Node) -> str:
-    tree = postgast.parse("SELECT 1 WHERE true")
+    tree = ast.ParseResult()
+    tree.CopyFrom(_bare())
     tree.stmts[0].stmt.select_stmt.where_clause.CopyFrom(condition)
     return postgast.deparse(tree).split(" WHERE ", 1)[1]
 
 
-def _target(
-    op: Literal["insert", "update", "delete"],
-    relation: ast.RangeVar,
-    columns: frozenset[str],
-    schema: Schema,
-) -> Iterator[Target]:
-    if relation.schemaname:
-        name = qualified(relation.schemaname, relation.relname)
-        if schema.has(name):
-            yield Target(op, name, columns)
-        return
-    named = [table for table in schema.tables if table.relation == relation.relname]
-    named.sort(key=lambda table: (table.schema != "public", table.schema))
-    if named:
-        yield Target(op, named[0].name, columns)
+@cache
+def _bare() -> ast.ParseResult:
+    return postgast.parse("SELECT 1 WHERE true")
+
+
+def _target(aimed: _Aimed, schema: Schema) -> Target | None:
+    if aimed.schema:
+        name = qualified(aimed.schema, aimed.relation)
+        return Target(aimed.op, name, aimed.columns) if schema.has(name) else None
+    named = [table for table in schema.tables if table.relation == aimed.relation]
+    first = min(named, key=lambda table: (table.schema != "public", table.schema), default=None)
+    return Target(aimed.op, first.name, aimed.columns) if first is not None else None
 
 
 def injective_columns(text: str) -> frozenset[str]:

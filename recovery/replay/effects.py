@@ -97,6 +97,10 @@ def copy(facts: duckdb.DuckDBPyConnection, run: str, to: str) -> None:
         )
 
 
+def remove(facts: duckdb.DuckDBPyConnection, run: str) -> None:
+    facts.execute("DELETE FROM effect WHERE run = ?", [run])
+
+
 class Sketch:
     """Writes the relation `sketch`: what variants would have written, cell by cell."""
 
@@ -127,12 +131,13 @@ class Sketch:
     def note(self, variant: Variant, rows: Sequence[tuple[object, ...]]) -> None:
         table = self._schema.table(variant.table)
         names = (*table.key.columns, *variant.columns)
+        shape = _shape(table)
         for row in rows:
             told = {
                 name: None if value is None else str(value)
                 for name, value in zip(names, row, strict=True)
             }
-            key = key_of(table, told)
+            key = _key(shape, told)
             for column in variant.columns or ("",):
                 self._file.write(_line(variant.id, table.name, key, column, told.get(column)))
 

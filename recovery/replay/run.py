@@ -23,6 +23,8 @@ from recovery.replay.whatif import WhatIf, open_whatif
 from recovery.scratch.cluster import Cluster
 
 _PATIENCE = 1  # a base run with notes costs little more than a plain one, what-ifs next to nothing
+_SLOWLY = "~forecast"  # ends the name of a run for a forecast
+_FORECASTS_KEPT = 8  # the likeliest come first, and are run again by whoever claims them
 _SUSPECTS_MAX = 24  # steps and tables that are told whole because their images do not add up
 
 Suspects = dict[str, frozenset[str]]
@@ -212,6 +214,12 @@ class Laboratory:
         """Give up what was kept open for forecasts; it is opened again when it is needed."""
         while self._open:
             self._open.pop().close()
+        for run in [one for one in self._ran if one.endswith(_SLOWLY)]:
+            self._forget(run)
+
+    def _forget(self, run: str) -> None:
+        del self._ran[run]
+        effects.remove(self.ground.facts, run)
 
     def run(
         self, history: History, run: str, preparation: Preparation | None = None
@@ -253,11 +261,12 @@ class Laboratory:
         self, base: Replay, history: History, deviant: History, name: str
     ) -> Forecast | None:
         """By replaying all of it: the slow way that is always right."""
-        self.ground.identities.recall(self.ground.facts)
-        run = f"{name}~forecast"
-        replay, _ = _replay(self.ground, deviant, run)
+        run = f"{name}{_SLOWLY}"
+        replay = self.run(deviant, run)
+        assert replay is not None
         forecast.lay(self.ground.facts, base.run, run, name)
-        self.ground.facts.execute("DELETE FROM effect WHERE run = ?", [run])
+        if sum(one.endswith(_SLOWLY) for one in self._ran) > _FORECASTS_KEPT:
+            self._forget(run)
         known = {act.id: act for act in history}
         again = {act.id for act in deviant if known.get(act.id) != act}
         rows = tuple(

@@ -14,7 +14,8 @@ from datetime import datetime
 from functools import cache
 from importlib.resources import files
 
-from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound
+from jinja2 import BaseLoader, BytecodeCache, Environment, StrictUndefined, TemplateNotFound
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from recovery.case.result import Json
@@ -73,6 +74,23 @@ def html(document: Mapping[str, Json], language: str) -> str:
     )
 
 
+class _Compiled(BytecodeCache):
+    """Templates are compiled once, for all languages: what one says is asked for when it runs."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._kept:
+            bucket.bytecode_from_string(self._kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._kept[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
 @cache
 def _environment(language: str) -> Environment:
     catalogue(language)
@@ -83,6 +101,8 @@ def _environment(language: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=visible,
+        bytecode_cache=_COMPILED,
+        optimized=False,  # nothing of one language becomes a constant of the template
     )
     voice = _Voice(language)
     environment.globals.update(
