@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -102,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted, left_out = chosen(options)
     print(f"{len(wanted)} cases" + (f", none with {', '.join(left_out)}" if left_out else ""))
     outcomes = _read(options.results)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # stops its server first
     work = Path(tempfile.mkdtemp(prefix="ablations-", dir="/var/tmp"))
     try:
         for suite in dict.fromkeys(plan.suite for plan in wanted):
