@@ -9,8 +9,6 @@ import re
 from decimal import Decimal
 from typing import Protocol
 
-from deepdiff import DeepDiff
-
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _Json = dict[str, "_Json"] | list["_Json"] | str | Decimal | bool | None
@@ -19,6 +17,8 @@ _Json = dict[str, "_Json"] | list["_Json"] | str | Decimal | bool | None
 def changed_paths(backup: str, current: str) -> tuple[str, ...]:
     """One line per difference of two JSON texts, ordered by path; none when their values are
     equal. A text that is no JSON makes one line for the whole value."""
+    from deepdiff import DeepDiff  # a fifth of a second, and most databases have no JSON
+
     try:
         ours, theirs = _read(backup), _read(current)
         found = DeepDiff(ours, theirs, view="tree", verbose_level=2, threshold_to_diff_deeper=0)

@@ -45,6 +45,7 @@ class Bench:
         self._cluster: Cluster | None = None
         self._facts: duckdb.DuckDBPyConnection | None = None
         self._schemas: dict[str, Schema] = {}
+        self.prepared: set[str] = set()  # databases that this process has made ready to be cloned
 
     def __enter__(self) -> Self:
         return self
@@ -179,6 +180,7 @@ class Bench:
     def _load(self, name: str) -> Loaded:
         path = self.case.named_evidence()[name].path
         self._schemas.pop(name, None)
+        self.prepared.clear()
         return load(open_source(path), self.cluster, name, self.world.progress)
 
     def describe(self) -> None:

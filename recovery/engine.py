@@ -219,7 +219,9 @@ def _replay(bench: Bench) -> None:
 
 def _ground(bench: Bench) -> Ground:
     bench.loaded()
-    prepare_ground(bench.cluster, "backup", REPLAY_BASE)
+    if REPLAY_BASE not in bench.prepared or not bench.cluster.exists(REPLAY_BASE):
+        prepare_ground(bench.cluster, "backup", REPLAY_BASE)
+        bench.prepared.add(REPLAY_BASE)
     schema = bench.schema("backup")
     extras = doubts.rows_only_in_current(bench.facts)
     identities = Identities(feeds(schema), extras)

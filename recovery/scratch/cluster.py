@@ -7,6 +7,7 @@ files, untrusted languages, settings of the server and other roles, and there is
 objects, whose functions would run with its privileges.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 FULL_BYTES = 32 << 20  # less than two files of the write-ahead log: nothing can be written
+
+_LEAVING_SECONDS = 0.1
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -106,12 +109,15 @@ class Cluster:
         source = sql.SQL("TEMPLATE {}").format(sql.Identifier(self._host.real(template)))
         if self.major >= 15:
             source += sql.SQL(" STRATEGY file_copy")
+        with self._making() as keeper:
+            _let_leave(keeper, self._host.real(template))
         self._make(database, source)
 
     def drop(self, database: str) -> None:
         """Connections to it are ended. Nothing happens when it does not exist."""
         name = sql.Identifier(self._host.real(database))
         with self._making() as keeper:
+            _let_leave(keeper, self._host.real(database))
             keeper.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
     def exists(self, database: str) -> bool:
@@ -127,6 +133,7 @@ class Cluster:
         """Nobody may be connected to it."""
         names = (sql.Identifier(self._host.real(name)) for name in (old, new))
         with self._making() as keeper:
+            _let_leave(keeper, self._host.real(old))
             keeper.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*names))
 
     def add_role(self, name: str) -> bool:
@@ -209,6 +216,15 @@ class Cluster:
         pairs = (*PINNED_SETTINGS, ("search_path", path))
         options = " ".join(f"-c {name}={_escaped(value)}" for name, value in pairs) + extra
         return make_conninfo(self._host.login(role), dbname=real, options=options)
+
+
+def _let_leave(keeper: Connection, real: str) -> None:
+    """A session that was just closed takes a moment to go. The server itself would look for it
+    ten times a second only. Who stays is left to the server."""
+    there = "SELECT 1 FROM pg_stat_activity WHERE datname = %s LIMIT 1"
+    end = time.monotonic() + _LEAVING_SECONDS
+    while keeper.execute(there, (real,)).fetchone() and time.monotonic() < end:
+        time.sleep(0.002)
 
 
 @contextmanager
