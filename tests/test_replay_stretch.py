@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from recovery.model import Act, Outcome, Preparation
-from recovery.replay import session, stretch
+from recovery.replay import legs, stretch
 from recovery.replay.identity import Row
 from recovery.replay.run import Laboratory
 from recovery.scratch.cluster import Cluster
@@ -129,7 +129,7 @@ def fresh(made: Stage, extras: dict[str, list[Row]] | None = None) -> None:
 
 def one_by_one(made: Stage, *acts: Act) -> Played:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "legs", lambda act, at: None)
+        patch.setattr(legs, "legs", lambda act, at: None)
         return made.play(*acts)
 
 

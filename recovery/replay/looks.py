@@ -73,6 +73,14 @@ def read_looks(connection: Connection[tuple[object, ...]]) -> Looks:
     }
 
 
+def may_wait(connection: Connection[tuple[object, ...]]) -> bool:
+    """Whether there are constraints whose check may be left to a COMMIT."""
+    asked = connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable)"
+    ).fetchone()
+    return asked == (True,)
+
+
 def readable(looks: Looks, schema: Schema) -> frozenset[str]:
     """Tables of the backup that have all its columns."""
     return frozenset(

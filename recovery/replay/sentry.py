@@ -6,18 +6,25 @@ from psycopg import Connection
 
 BY_ITSELF = "DBM01"  # how a step is refused that has to be run outside of any stretch
 
+# It changes with every definition, with every file of a table, which is named in pg_class, and with
+# every look at a sequence that is guarded. Written so that no query has to be run for it, and that
+# no search path has a say in it: both cost more than most steps.
+_STATE = """pg_catalog.concat(
+    pg_catalog.pg_sequence_last_value('dbmend_watch.alterations'::pg_catalog.regclass), ' ',
+    pg_catalog.pg_stat_get_xact_tuples_inserted(1259), ' ',
+    pg_catalog.pg_stat_get_xact_tuples_updated(1259), ' ',
+    pg_catalog.pg_stat_get_xact_tuples_deleted(1259), ' ', dbmend_watch.looked(guarded))"""
+
 # `told`: rows written per table since the server last published its counts, and where sequences
-# stand that were looked at since. `state` changes with every definition, with every file of a
-# table, which is named in pg_class, and with every look at a sequence that is `guarded`.
+# stand that were looked at since.
 _DEFINITIONS = f"""
-CREATE FUNCTION dbmend_watch.state(guarded oid[]) RETURNS text LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION dbmend_watch.looked(guarded oid[]) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
-  RETURN (SELECT last_value::text || ' ' || is_called::text FROM dbmend_watch.alterations)
-    || ' ' || (pg_stat_get_xact_tuples_inserted(1259) + pg_stat_get_xact_tuples_updated(1259)
-               + pg_stat_get_xact_tuples_deleted(1259))::text
-    || ' ' || coalesce((SELECT sum(pg_stat_get_xact_blocks_fetched(o)) FROM unnest(guarded) AS o),
-                       0)::text;
+  IF pg_catalog.cardinality(guarded) OPERATOR(pg_catalog.>) 0 THEN
+    RETURN (SELECT pg_catalog.sum(pg_catalog.pg_stat_get_xact_blocks_fetched(o))
+            FROM pg_catalog.unnest(guarded) AS o);
+  END IF;
+  RETURN 0;
 END $$;
 CREATE FUNCTION dbmend_watch.stand(sequence oid) RETURNS text LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
@@ -38,19 +45,23 @@ BEGIN
     WHERE c.oid >= 16384 AND c.relkind = 'S' AND c.relpersistence <> 't'
       AND c.relnamespace <> 'dbmend_watch'::regnamespace);
 END $$;
-CREATE FUNCTION dbmend_watch.told() RETURNS text LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION dbmend_watch.told() RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
-  RETURN (SELECT string_agg(CASE w.relkind WHEN 'S' THEN dbmend_watch.stand(w.oid)
-                            ELSE w.oid::text || ':' || w.n::text END, ',')
-    FROM (SELECT c.oid, c.relkind, CASE c.relkind WHEN 'S' THEN
-            pg_stat_get_xact_blocks_fetched(c.oid)
-          ELSE pg_stat_get_xact_tuples_inserted(c.oid) + pg_stat_get_xact_tuples_updated(c.oid)
-            + pg_stat_get_xact_tuples_deleted(c.oid) END AS n
-          FROM pg_class c
-          WHERE c.oid >= 16384 AND c.relkind IN ('r', 'S') AND c.relpersistence <> 't'
-            AND c.relnamespace <> 'dbmend_watch'::regnamespace) AS w
-    WHERE w.n <> 0);
+  RETURN (SELECT pg_catalog.string_agg(CASE WHEN w.relkind OPERATOR(pg_catalog.=) 'S'
+                                       THEN dbmend_watch.stand(w.oid)
+                                       ELSE pg_catalog.concat(w.oid, ':', w.n) END, ',')
+    FROM (SELECT c.oid, c.relkind, CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'S'
+            THEN pg_catalog.pg_stat_get_xact_blocks_fetched(c.oid)
+            ELSE pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid)
+              OPERATOR(pg_catalog.+) pg_catalog.pg_stat_get_xact_tuples_updated(c.oid)
+              OPERATOR(pg_catalog.+) pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) END AS n
+          FROM pg_catalog.pg_class c
+          WHERE c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+            AND c.relkind OPERATOR(pg_catalog.=) ANY ('{{r,S}}'::pg_catalog."char"[])
+            AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
+            AND c.relnamespace OPERATOR(pg_catalog.<>)
+              'dbmend_watch'::pg_catalog.regnamespace::pg_catalog.oid) AS w
+    WHERE w.n OPERATOR(pg_catalog.<>) 0);
 END $$;
 CREATE FUNCTION dbmend_watch.set_position(sequence oid, last bigint) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
@@ -94,28 +105,28 @@ BEGIN
     END IF;
   END LOOP;
 END $$;
-CREATE FUNCTION dbmend_watch.opened(at text, zone text, path text, chance float8, mark text,
-  guarded oid[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION dbmend_watch.opened(at text, zone text, path text, mark text, guarded oid[])
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE done text;
 BEGIN
   IF at IS NOT NULL THEN
-    PERFORM pg_catalog.set_config('dbmend.now', at, false),
-      pg_catalog.set_config('TimeZone', zone, false),
-      pg_catalog.set_config('dbmend.mark', mark, false);
+    done := pg_catalog.set_config('dbmend.now', at, false);
+    done := pg_catalog.set_config('TimeZone', zone, false);
+    done := pg_catalog.set_config('dbmend.mark', mark, false);
   END IF;
-  PERFORM pg_catalog.setseed(chance),
-    pg_catalog.pg_logical_emit_message(true, 'step', mark),
-    pg_catalog.set_config('dbmend.state', dbmend_watch.state(guarded), true);
+  done := pg_catalog.set_config('dbmend.state', {_STATE}, true);
   IF at IS NOT NULL THEN
-    PERFORM pg_catalog.set_config('search_path', path, false);
+    done := pg_catalog.set_config('search_path', path, false);
   END IF;
 END $$;
-CREATE FUNCTION dbmend_watch.closed(guarded oid[], settling boolean) RETURNS text LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION dbmend_watch.closed(guarded oid[], settling boolean) RETURNS text
+LANGUAGE plpgsql AS $$
 BEGIN
-  IF dbmend_watch.state(guarded) IS DISTINCT FROM current_setting('dbmend.state', true)
-     OR current_setting('standard_conforming_strings') <> 'on'
-     OR current_setting('backslash_quote') <> 'safe_encoding'
-     OR current_setting('client_encoding') <> 'UTF8' THEN
+  IF {_STATE} OPERATOR(pg_catalog.<>)
+       pg_catalog.concat(pg_catalog.current_setting('dbmend.state', true))
+     OR pg_catalog.current_setting('standard_conforming_strings') OPERATOR(pg_catalog.<>) 'on'
+     OR pg_catalog.current_setting('backslash_quote') OPERATOR(pg_catalog.<>) 'safe_encoding'
+     OR pg_catalog.current_setting('client_encoding') OPERATOR(pg_catalog.<>) 'UTF8' THEN
     RAISE EXCEPTION 'to be run by itself' USING ERRCODE = '{BY_ITSELF}';
   END IF;
   IF settling THEN

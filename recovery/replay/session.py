@@ -7,6 +7,8 @@ state (marked as undocumented) and is tried again.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache, partial
+from itertools import count
 from pathlib import Path
 
 import psycopg
@@ -17,12 +19,13 @@ from recovery.model import Act, Outcome, Preparation, StepOutcome, Variant
 from recovery.replay import clock
 from recovery.replay.borrow import Borrower
 from recovery.replay.identity import Feed, Identities
-from recovery.replay.looks import moved, read_looks, readable
+from recovery.replay.legs import Group, grouped
+from recovery.replay.looks import may_wait, moved, read_looks, readable
 from recovery.replay.order import Disorder
 from recovery.replay.sequences import Sequences
 from recovery.replay.silence import silent
 from recovery.replay.statements import Statements
-from recovery.replay.stretch import Leg, Stretches, full, legs
+from recovery.replay.stretch import Manner, Stretches
 from recovery.replay.supply import place_of
 from recovery.replay.transactions import (
     Batch,
@@ -89,7 +92,7 @@ class Session:
         self._whole = (
             WholeTables(self._connection, self.schema, self._folder) if self._folder else None
         )
-        self._deferrable = self._may_wait()
+        self._deferrable = may_wait(self._connection)
         self._stretches = Stretches(self._connection, self.identities, self._statements.path)
         self._borrower = Borrower(self._connection, self.schema, self.identities.extras)
 
@@ -123,23 +126,20 @@ class Session:
     ) -> Iterator[StepOutcome]:
         """As `run` for each, and `prepare` before its act; but acts that do nothing out of the
         ordinary are run in stretches."""
-        waiting: list[Act] = []
-        going: list[Leg] = []
-        for act in acts:
-            prepared = preparation if preparation and preparation.before == act.id else None
-            apart = prepared is not None or self._apart(act)
-            found = None if apart else legs(act, act.at + self.shift)
-            if going and (found is None or full(going) or act.id in {one.id for one in waiting}):
-                yield from self._go(waiting, going)
-                waiting, going = [], []
-            if prepared is not None:
-                self.prepare(prepared, act)
-            if found is None:
-                yield self.run(act)
-            else:
-                waiting.append(act)
-                going += found
-        yield from self._go(waiting, going)
+        prepared = preparation.before if preparation else None
+        coming = grouped(acts, self.shift, lambda act: act.id == prepared or self._apart(act))
+        later = lru_cache(maxsize=2)(lambda place: next(coming, None))
+        for place in count():
+            match later(place):
+                case Group() as group:
+                    # While the server is at it, what follows is read.
+                    yield from self._go(group, partial(later, place + 1))
+                case Act() as act:
+                    if preparation and preparation.before == act.id:
+                        self.prepare(preparation, act)
+                    yield self.run(act)
+                case None:
+                    return
 
     def run(self, act: Act) -> StepOutcome:
         """Never raises for what the step does; EngineError when the server is in trouble."""
@@ -178,12 +178,16 @@ class Session:
             or (self.disorder is not None and self.disorder.concerned(act.statements))
         )
 
-    def _go(self, acts: Sequence[Act], going: Sequence[Leg]) -> Iterator[StepOutcome]:
-        accounts = {act.id: Account() for act in acts}
+    def _go(self, group: Group, meanwhile: Callable[[], object]) -> Iterator[StepOutcome]:
+        accounts = {act.id: Account() for act in group.acts}
+        going = group.legs
         while going:
             with server_trouble(self._cluster):
                 passed, stopped = self._stretches.run(
-                    going, self._sequences.feeds, seed=self.seed, deferrable=self._deferrable
+                    going,
+                    self._sequences.feeds,
+                    Manner(self.seed, self._deferrable),
+                    meanwhile,
                 )
             self._sequences.at = self._stretches.positions(self._sequences.feeds)
             for one in passed:
@@ -209,13 +213,6 @@ class Session:
         self._statements.now = act.at + self.shift
         if anew:
             clock.set_clock(self._connection, self._statements.now, self._statements.path)
-
-    def _may_wait(self) -> bool:
-        """Whether there are constraints whose check may be left to a COMMIT."""
-        asked = self._connection.execute(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable)"
-        ).fetchone()
-        return asked == (True,)
 
     # --- one transaction of a step ----------------------------------------------------------------
 
@@ -342,7 +339,7 @@ class Session:
     def _look(self, account: Account, *, same_rows: bool = False) -> None:
         """Something beside rows may have changed for good: what of it was not told?"""
         self._stretches.forget(altered=True)
-        self._deferrable = self._may_wait()
+        self._deferrable = may_wait(self._connection)
         now = read_looks(self._connection)
         account.altered |= now != self._looks
         found = moved(self._looks, now, self.schema)

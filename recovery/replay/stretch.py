@@ -8,9 +8,8 @@ its COMMIT, and nothing behind it is run. Such a step, and one that fails, is th
 to run by itself, with all questions asked.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import psycopg
 from psycopg import Connection, sql
@@ -21,17 +20,12 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from diffing.model import qualified
-from recovery.model import Act
 from recovery.replay import clock
 from recovery.replay.identity import Feed, Identities
+from recovery.replay.legs import Leg
 from recovery.replay.sentry import BY_ITSELF
 from recovery.replay.statements import WRITES
-from recovery.replay.transactions import batches
 
-_LEGS_MAX = 64
-_BYTES_MAX = 1 << 18
-_HEADS = frozenset({"insert", "update", "delete", "merge", "select", "with", "values"})
-_QUIET = frozenset({"insert", "update", "delete", "merge"})  # hand over no rows by themselves
 _NAMES = """
 SELECT c.oid, c.relkind = 'S', s.nspname, r.relname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_class r
@@ -53,21 +47,6 @@ Stands = dict[int, tuple[int, bool]]  # per sequence: a number, and whether that
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
-    """One transaction of an act: its part `number`, called `name`. `key` is that of the ids which
-    it issued; a leg that is not `quiet` hands over rows."""
-
-    act: Act
-    at: datetime
-    number: int
-    name: str
-    key: tuple[str, str]
-    statements: tuple[bytes, ...]
-    last: bool
-    quiet: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Passed:
     """A leg that is committed: rows as the server reported them, rows written by table."""
 
@@ -86,6 +65,15 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
+class Manner:
+    """How legs are run. `seed`: of all chance; `deferrable`: whether there are constraints that may
+    wait for a COMMIT."""
+
+    seed: float
+    deferrable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Told:
     counts: dict[int, int]
     stands: Stands
@@ -95,53 +83,6 @@ class _Told:
 class _Ran:
     results: list[PGresult] = field(default_factory=list)
     lost: psycopg.Error | None = None  # the connection went away
-
-
-def legs(act: Act, at: datetime) -> tuple[Leg, ...] | None:
-    """The transactions of an act that may be sent with others; None for one that may not."""
-    found: list[Leg] = []
-    parts = batches(act)
-    for number, batch in enumerate(parts):
-        plain = [_plain(one) for one in batch.statements] if batch.kept and batch.wrapped else []
-        texts = tuple(one[0] for one in plain if one is not None)
-        if not texts or len(texts) < len(plain):
-            return None
-        found.append(
-            Leg(
-                act,
-                at,
-                number,
-                f"{act.id}/{number}" if number else act.id,
-                (f"{act.id}/{number}" if number else act.id, "\n".join(batch.statements)),
-                texts,
-                last=number == len(parts) - 1,
-                quiet=all(one is not None and one[1] for one in plain),
-            )
-        )
-    return tuple(found) or None
-
-
-def _plain(statement: str) -> tuple[bytes, bool] | None:
-    """With the clock pinned, and whether it is quiet; None for what may change how others are
-    read or run, or is more than one statement."""
-    scanned = clock.scan(statement)
-    if scanned is None or "\0" in statement:
-        return None
-    words = [word for word in scanned.words if not word.startswith(("--", "/*"))]
-    while words and words[-1] == ";":
-        words.pop()
-    if not words or words[0] not in _HEADS or ";" in words or "set_config" in words:
-        return None
-    if words[0] in ("select", "with") and "into" in words:
-        return None
-    quiet = words[0] in _QUIET and "returning" not in words
-    return clock.pinned(scanned).encode(), quiet
-
-
-def full(waiting: Sequence[Leg]) -> bool:
-    """Whether no more legs are to be sent with these."""
-    size = sum(len(text) for leg in waiting for text in leg.statements)
-    return len(waiting) >= _LEGS_MAX or size >= _BYTES_MAX or not all(leg.quiet for leg in waiting)
 
 
 class Stretches:
@@ -167,24 +108,26 @@ class Stretches:
             self._tables, self._sequences = {}, {}
 
     def run(
-        self, going: Sequence[Leg], feeds: tuple[Feed, ...], *, seed: float, deferrable: bool
+        self,
+        going: Sequence[Leg],
+        feeds: tuple[Feed, ...],
+        manner: Manner,
+        meanwhile: Callable[[], object],
     ) -> tuple[list[Passed], Stopped | None]:
-        """As far as it goes. `seed`: of all chance; `deferrable`: whether there are constraints
-        that may wait for a COMMIT. Of what stopped nothing is left but numbers that it took, and
-        those only where an error says that it was tried."""
+        """As far as it goes; `meanwhile` is called while the server is at it. Of what stopped
+        nothing is left but numbers that it took, and those only where an error says that it was
+        tried."""
         stands = self._begin()
         feeds = tuple(feed for feed in feeds if feed.label in self._sequences)
         known = [self._identities.issued.get(leg.key) for leg in going]
         texts = [b"SELECT dbmend_watch.told()"]
         for leg, ids in zip(going, known, strict=True):
-            texts.append(b"\n;".join(self._text(leg, ids, feeds, seed, deferrable)))
-        ran = self._send(b"\n;".join(texts))
+            texts.append(b"\n;".join(self._text(leg, ids, feeds, manner)))
+        ran = self._send(b"\n;".join(texts), meanwhile)
         if ran.results and ran.results[0].status == ExecStatus.FATAL_ERROR:
             place = _place(texts, error_from_result(ran.results[0]))
             done, stopped = (
-                self.run(going[:place], feeds, seed=seed, deferrable=deferrable)
-                if place
-                else ([], None)
+                self.run(going[:place], feeds, manner, meanwhile) if place else ([], None)
             )
             return done, stopped or Stopped(going[place], None)
         parts = _parts(ran.results[1:])
@@ -230,26 +173,24 @@ class Stretches:
         return _read(str(row[0])).stands if row and row[0] is not None else {}
 
     def _text(
-        self,
-        leg: Leg,
-        ids: Mapping[str, int] | None,
-        feeds: tuple[Feed, ...],
-        seed: float,
-        deferrable: bool,
+        self, leg: Leg, ids: Mapping[str, int] | None, feeds: tuple[Feed, ...], manner: Manner
     ) -> Iterator[bytes]:
         """What is sent for one leg; every statement has one result."""
         extras = self._identities.extras
         guarded = _array(
             self._sequences[feed.label] for feed in feeds if ids is None and extras.get(feed.table)
         )
-        settings = b"NULL, NULL, NULL"
+        settings = b"NULL, NULL, NULL"  # of an act there are settings once
         if not leg.number:
             at, zone = (self._literal(one) for one in (leg.at.isoformat(), clock.zone(leg.at)))
             settings = b", ".join((at, zone, self._path))
-        chance = repr(clock.chance(leg.name, seed)).encode()
+        chance = repr(clock.chance(leg.name, manner.seed)).encode()
         mark = self._literal(leg.act.id)
         yield b"BEGIN"
-        yield b"SELECT dbmend_watch.opened(%s, %s, %s, %s)" % (settings, chance, mark, guarded)
+        yield (
+            b"SELECT pg_catalog.setseed(%s), pg_catalog.pg_logical_emit_message(true, 'step', %s),"
+            b" dbmend_watch.opened(%s, %s, %s)" % (chance, mark, settings, mark, guarded)
+        )
         set_to = [feed for feed in feeds if ids and feed.label in ids]
         if ids and set_to:
             yield b"SELECT dbmend_watch.numbered(%s, %s)" % (
@@ -257,7 +198,7 @@ class Stretches:
                 _array(ids[feed.label] for feed in set_to),
             )
         yield from leg.statements
-        if deferrable:
+        if manner.deferrable:
             yield b"SET CONSTRAINTS ALL IMMEDIATE"
         settling = b"true" if set_to else b"false"
         yield b"SELECT dbmend_watch.closed(%s, %s)" % (guarded, settling)
@@ -265,10 +206,11 @@ class Stretches:
             yield from _ANEW
         yield b"COMMIT"
 
-    def _send(self, text: bytes) -> _Ran:
+    def _send(self, text: bytes, meanwhile: Callable[[], object]) -> _Ran:
         ran = _Ran()
         server = self._connection.pgconn
         server.send_query(text)
+        meanwhile()
 
         def going() -> PQGen[None]:
             yield from send(server)
@@ -328,7 +270,9 @@ class Stretches:
         return {name: count for name, count in found.items() if count}
 
     def _literal(self, text: str) -> bytes:
-        return sql.Literal(text).as_bytes(self._connection)
+        if "\\" in text:
+            return sql.Literal(text).as_bytes(self._connection)
+        return b"'%s'" % text.replace("'", "''").encode()
 
 
 def _parts(results: Sequence[PGresult]) -> Iterator[list[PGresult]]:
