@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from recovery.replay import effects, pgoutput
+from recovery.replay import lines, pgoutput
 from recovery.replay.images import Image, Images
 from recovery.scratch.cluster import Cluster
 from tests.replayed import Played, Stage, act, stage, strike
@@ -56,7 +56,7 @@ def played(made: Stage, seen_min: int, *, singly: bool = False) -> tuple[Played,
     """Also how many rows were taken by patterns."""
     made.ground.suspects.clear()
     took = 0
-    plan = effects._Book._plan
+    plan = lines.Book._plan
 
     def noting(self, found, many):
         nonlocal took
@@ -65,9 +65,9 @@ def played(made: Stage, seen_min: int, *, singly: bool = False) -> tuple[Played,
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pgoutput, "_SEEN_MIN", seen_min)
-        patch.setattr(effects._Book, "_plan", noting)
+        patch.setattr(lines.Book, "_plan", noting)
         if singly:
-            patch.setattr(effects._Plan, "key", lambda self, row, many: None)
+            patch.setattr(lines._Plan, "key", lambda self, row, many: None)
         return made.play(*HISTORY), took
 
 
