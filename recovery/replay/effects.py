@@ -1,6 +1,7 @@
 """Captured row images as cell-level effects in the case database: one row per cell written, one
 for the row itself when it comes or goes. Written through a file, because that is how DuckDB takes
-rows in bulk; memory stays bounded by some thousand row images, and a number for each row without a key.
+rows in bulk; memory stays bounded by some thousand row images, and a number for each row without
+a key.
 """
 
 from collections.abc import Iterable, Sequence
