@@ -87,6 +87,10 @@ def _last(relation: Relation, key: str, place: int | None, past: Past) -> str:
 
 
 def _concerns(relation: Relation, key: str, place: int | None, written: Written) -> bool:
+    if place is not None and written.old is not None and written.new is not None:
+        before, after = fields(written.old), fields(written.new)
+        if all(before[one] == after[one] for one in relation.key):
+            return before[place] != after[place]
     for step in steps(relation, written):
         if step.key != key:
             continue

@@ -20,7 +20,7 @@ from recovery.replay.whatif.runner import Ran, Runner, Untold
 from recovery.replay.whatif.stand import Difference, Differences, Stand
 from recovery.replay.whatif.sums import Sums
 from recovery.replay.whatif.timeline import Turn
-from recovery.replay.whatif.versions import Content, Place, different, steps
+from recovery.replay.whatif.versions import Content, Place, steps
 
 _SEQUENCES = -1  # in the place of a table: what waits is about sequences
 _ROUNDS_MAX = 8
@@ -322,9 +322,8 @@ class Course:
     ) -> None:
         """The rows are so here where the base has done act `number`."""
         for (table, key), content in contents.items():
-            base = self._versions.at(table, key, number)
+            base, mask = self._versions.apart(table, key, number, content)
             rows = self._world.rows[table]
-            mask = different(self._base.relations.tables[table], content, base)
             if not mask:
                 rows.pop(key, None)
                 self._world.loose[table].discard(key)

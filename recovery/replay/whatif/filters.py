@@ -159,7 +159,7 @@ def normal(text: str | None, column: Column) -> str | None:
     if text is None:
         return None
     if column.family == "numeric":
-        return _decimal(text)
+        return text if column.type in _INTEGERS else _decimal(text)
     return text if column.family == "text" else None
 
 

@@ -248,10 +248,10 @@ class Reach:
         values = [fields(one) for one in images]
         relation = self._relations.tables[table]
         for place, by_text in self._equal[table].items():
-            for value in values:
-                told = normal(value[place], relation.columns[place])
-                if told is not None:
-                    _next_masked(by_text.get(told, {}), act, mask, found)
+            for text in {value[place] for value in values}:
+                told = normal(text, relation.columns[place])
+                if told in by_text:
+                    _next_masked(by_text[told], act, mask, found)
         for clash in self._clashes[table]:
             if clash.mask & mask:
                 for value in values:

@@ -25,6 +25,9 @@ def turns(base: History, deviant: History) -> dict[int, Turn]:
     while tail < most and base[-1 - tail] is deviant[-1 - tail]:
         tail += 1
     middle = base[head : len(base) - tail]
+    left_out = _left_out(middle, deviant[head : len(deviant) - tail])
+    if left_out is not None:
+        return {head + place: Turn(dropped=True) for place in left_out}
     others = deviant[head : len(deviant) - tail]
     kept = _kept(middle, others)
     found: dict[int, Turn] = {}
@@ -40,6 +43,19 @@ def turns(base: History, deviant: History) -> dict[int, Turn]:
     for left in range(at, len(middle)):
         found.setdefault(head + left, Turn()).dropped = True
     return found
+
+
+def _left_out(base: History, deviant: History) -> list[int] | None:
+    """Places in `base` of what `deviant` leaves out; None where it does more than that."""
+    found: list[int] = []
+    left = iter(deviant)
+    awaited = next(left, None)
+    for place, act in enumerate(base):
+        if act is awaited:
+            awaited = next(left, None)
+        else:
+            found.append(place)
+    return found if awaited is None else None
 
 
 def _kept(base: History, deviant: History) -> dict[int, int]:

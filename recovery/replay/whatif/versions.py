@@ -23,11 +23,13 @@ _FIELD = re.compile(r'"((?:[^"\\]|""|\\\\)*)"|([^,]*)', re.S)
 
 @dataclass(slots=True)
 class Row:
-    """`contents[n]` from act `acts[n]` on; `first` before that."""
+    """`contents[n]` from act `acts[n]` on; `first` before that. `masks[n]`: the columns that act
+    changed, once all acts are noted."""
 
     first: Content
     acts: list[int] = field(default_factory=list)
     contents: list[Content] = field(default_factory=list)
+    masks: list[int] = field(default_factory=list)
     writes: list[tuple[int, Written]] = field(default_factory=list)
 
     def at(self, act: int) -> Content:
@@ -42,6 +44,8 @@ def fields(text: str) -> tuple[str | None, ...]:
     inside = text[1:-1]
     if '"' not in inside:
         return tuple(one or None for one in inside.split(","))
+    if '""' not in inside and "\\" not in inside:
+        return tuple(_unescaped(inside.split('"')))
     values: list[str | None] = []
     at = 0
     while True:
@@ -54,6 +58,19 @@ def fields(text: str) -> tuple[str | None, ...]:
         at = found.end() + 1
         if at > len(inside):
             return tuple(values)
+
+
+def _unescaped(parts: list[str]) -> Iterator[str | None]:
+    """The values, when every other part was in quotes."""
+    last = len(parts) - 1
+    for place, part in enumerate(parts):
+        if place % 2:
+            yield part
+            continue
+        start, end = min(place, 1), len(part) - (place < last)  # without the commas at quotes
+        if part and start <= end:
+            for one in part[start:end].split(","):
+                yield one or None
 
 
 def key_text(relation: Relation, text: str) -> str:
@@ -127,6 +144,7 @@ class Versions:
                 row = self.rows[table][key]
                 relation = self.relations.tables[table]
                 mask = different(relation, row.at(act - 1), row.at(act))
+                row.masks.append(mask)
                 if not mask:
                     continue
                 self.changes[table].append((act, key))
@@ -138,6 +156,18 @@ class Versions:
     def at(self, table: int, key: str, act: int) -> Content:
         """The content of a row after an act of the base. Only of rows that are known."""
         return self.rows[table][key].at(act)
+
+    def apart(self, table: int, key: str, act: int, content: Content) -> tuple[Content, int]:
+        """The content of a known row after an act of the base, and the columns in which that
+        differs from `content`. Quicker than comparing where that is what the row was before."""
+        row = self.rows[table][key]
+        place = bisect_right(row.acts, act) - 1
+        base = row.contents[place] if place >= 0 else row.first
+        if place >= 0 and row.acts[place] == act:
+            before = row.contents[place - 1] if place else row.first
+            if before is content:
+                return base, row.masks[place]
+        return base, different(self.relations.tables[table], content, base)
 
     def knows(self, table: int, key: str) -> bool:
         return key in self.rows[table]
