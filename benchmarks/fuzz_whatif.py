@@ -12,12 +12,14 @@ Exit status 1 when a history was told in two ways or too many were not answered.
 import argparse
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
+from types import FrameType
 
 from tests.histories import SHARED
 from tests.whatif_fuzz import FAULTS, UNANSWERED_MAX, Tally, fuzz, schema_of, shrunk, workplace
@@ -30,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     if options.seed is not None:
         return _one(options.seed, options.place)
+    signal.signal(signal.SIGTERM, _stop)
     started = time.monotonic()
     bases = -(-options.histories // FAULTS)
     chunks = [
@@ -46,22 +49,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         context.Process(target=_work, args=(f"fuzz-{os.getpid()}-{number}", *queues))
         for number in range(options.jobs)
     ]
-    for worker in workers:
-        worker.start()
     tally = Tally()
     left = len(chunks)
-    while left and any(worker.is_alive() for worker in workers):
-        try:
-            part = done.get(timeout=5)
-        except Empty:
-            continue
-        tally.add(part)
-        for one in part.findings:
-            print(f"seed {one.seed} fault {one.number}: {one.kind}", flush=True)
-        left -= 1
-        print(f"{time.monotonic() - started:.0f} s: {tally}", flush=True)
-    for worker in workers:
-        worker.join()
+    try:
+        for worker in workers:
+            worker.start()
+        while left and any(worker.is_alive() for worker in workers):
+            try:
+                part = done.get(timeout=5)
+            except Empty:
+                continue
+            tally.add(part)
+            for one in part.findings:
+                print(f"seed {one.seed} fault {one.number}: {one.kind}", flush=True)
+            left -= 1
+            print(f"{time.monotonic() - started:.0f} s: {tally}", flush=True)
+    except BaseException:
+        for worker in workers:  # they take their servers down themselves
+            if worker.is_alive():
+                worker.terminate()
+        raise
+    finally:
+        for worker in workers:
+            if worker.pid is not None:
+                worker.join()
     while not done.empty():
         tally.add(done.get())
         left -= 1
@@ -73,9 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if left or tally.findings or tally.unanswered > UNANSWERED_MAX else 0
 
 
+def _stop(number: int, frame: FrameType | None) -> None:
+    """As if the program ended by itself: servers and folders are cleared away on the way out."""
+    sys.exit(128 + number)
+
+
 def _work(
     owner: str, work: "Queue[range]", done: "Queue[Tally]", whole: int, place: Path | None
 ) -> None:
+    signal.signal(signal.SIGTERM, _stop)
     with workplace(owner, place) as (cluster, folder):
         try:
             while True:

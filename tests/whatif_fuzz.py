@@ -20,7 +20,7 @@ from tests.whatif_trials import Room, Trials, room
 FAULTS = 6  # ways in which one history goes otherwise
 UNANSWERED_MAX = 0.4  # the share of histories that may be left to the slow way
 # Histories of their own find these out (tests/test_whatif_alone.py).
-ALONE = ("onlookers", "companions", "parts")
+ALONE = ("onlookers", "companions", "parts", "constants")
 WEAKER: dict[str, Dependence] = {
     one.name: replace(SOUND, **{one.name: False})
     for one in fields(Dependence)

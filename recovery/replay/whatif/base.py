@@ -179,7 +179,7 @@ def _begin(
     numbers = Numbers(schema, ground.identities.feeds)
     numbers.begin(connection)
     versions = Versions(relations, len(history))
-    reader = Shapes(Reader(relations, triggers=dependence.triggers))
+    reader = Shapes(Reader(relations, triggers=dependence.triggers), filled=dependence.constants)
     known = frozenset(one.number for one in relations.tables if ground.schema.has(one.name))
     readings = [Reading() for _ in history[: floor + 1]]
     return Base(history, relations, versions, numbers, reader, floor, known, readings)

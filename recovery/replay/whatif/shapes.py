@@ -37,8 +37,11 @@ class _Known:
 
 
 class Shapes:
-    def __init__(self, reader: Reader) -> None:
+    """Not `filled`: the constants of a statement whose shape is known are left out."""
+
+    def __init__(self, reader: Reader, *, filled: bool = True) -> None:
         self._reader = reader
+        self._fills = filled
         self._known: dict[_Shape, _Known | None] = {}
 
     def __len__(self) -> int:
@@ -62,6 +65,8 @@ class Shapes:
             self._known[shape] = self._learned(first, parts)
             return first
         known = self._known[shape]
+        if known is not None and not self._fills:
+            return known.reading
         found = None if known is None else self._filled(known, constants)
         return found or self._reader.read([text])
 
