@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -268,6 +269,7 @@ class Ledger:
         return iter(self.tables)
 
 
+@lru_cache(maxsize=4096)
 def qualified(schema: str, relation: str) -> str:
     """`public.orders`; a part that holds a dot or a quote is quoted, so that it stays one."""
     return ".".join(_part(part) for part in (schema, relation))

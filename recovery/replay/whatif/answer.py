@@ -48,8 +48,9 @@ def lines(relation: Relation, key: str, row: Difference, past: Past) -> Iterator
         return
     assert isinstance(row.base, str)
     assert isinstance(row.content, str)
-    pairs = zip(fields(row.base), fields(row.content), strict=True)
-    for place, (old, new) in enumerate(pairs):
+    before, after = fields(row.base), fields(row.content)
+    for place in row.places(len(before)):
+        old, new = before[place], after[place]
         if old != new:
             act = _last(relation, key, place, past)
             yield Line(name, key, relation.columns[place].name, old, new, act)

@@ -1,5 +1,6 @@
 """What-ifs over one base run."""
 
+import gc
 from contextlib import ExitStack, closing
 from itertools import count
 from types import TracebackType
@@ -97,6 +98,11 @@ class WhatIf:
             if one.table in numbers
         }
         forecast.make(self.ground.facts)
+        # What is known of the base stays as it is, and is much: not to be gone through again and
+        # again in search of garbage.
+        gc.collect()
+        gc.freeze()
+        self._stack.callback(gc.unfreeze)
         self._known = {act.id: act for act in self.history}
 
     def __enter__(self) -> Self:

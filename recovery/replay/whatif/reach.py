@@ -248,8 +248,8 @@ class Reach:
         values = [fields(one) for one in images]
         relation = self._relations.tables[table]
         for place, by_text in self._equal[table].items():
-            for text in {value[place] for value in values}:
-                told = normal(text, relation.columns[place])
+            for value in values if mask & (2 << place) else values[:1]:
+                told = normal(value[place], relation.columns[place])
                 if told in by_text:
                     _next_masked(by_text[told], act, mask, found)
         for clash in self._clashes[table]:

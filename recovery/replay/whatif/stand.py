@@ -25,6 +25,10 @@ class Difference:
     mask: int
     stamp: int
 
+    def places(self, count: int) -> list[int]:
+        """The columns in which it is otherwise, of so many."""
+        return [place for place in range(count) if self.mask & (2 << place)]
+
 
 @dataclass(slots=True)
 class Differences:
