@@ -10,6 +10,7 @@ from diffing.model import Schema
 from recovery.messages import message
 from recovery.model import Complaint, Question, StepLog
 
+_MISTAKEN = 0.1  # of all complaints
 _RELATION = """
 CREATE OR REPLACE TEMP TABLE complaint (
     number INTEGER, "table" VARCHAR, key VARCHAR, "column" VARCHAR, fine BOOLEAN,
@@ -80,6 +81,17 @@ def answered(facts: duckdb.DuckDBPyConnection, name: str) -> None:
              AND (c."column" IN ('', p."column") OR p."column" = ''))""",
         [name],
     )
+
+
+def unanswered(facts: duckdb.DuckDBPyConnection) -> float:
+    """The share of the complaints about wrong cells that no fault explains, less the one in ten
+    that is a mistake; 0 without complaints."""
+    row = facts.execute(
+        "SELECT count(*), count(*) FILTER (NOT answered) FROM complaint WHERE NOT fine"
+    ).fetchone()
+    assert row is not None
+    said, left = (int(number) for number in row)
+    return max(0.0, left / said - _MISTAKEN) if said else 0.0
 
 
 def reopened(facts: duckdb.DuckDBPyConnection) -> None:

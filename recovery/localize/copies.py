@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import postgast
 from psycopg import sql
 
 from diffing.model import Column, ForeignKey, Table
 from recovery.localize.clusters import json_path
 from recovery.localize.looks import END
 from recovery.localize.scene import Scene
-from recovery.model import Variant
+from recovery.model import Act, Variant
 
 ROWS_MIN = 5  # equal rows that are no batch yet
 CERTAIN_MIN = 8  # different rows that all came again: nobody's work looks like that
@@ -300,3 +301,14 @@ def rows_of(scene: Scene, table: Table) -> list[Mapping[str, str | None]]:
 def first_acts(scene: Scene) -> tuple[str, ...]:
     """The acts that made the first copies; '' for rows that no act made."""
     return tuple(str(act) for (act,) in scene.facts.execute(_ACTS).fetchall())
+
+
+def is_list(act: Act) -> bool:
+    """Nothing but rows that are written out: a list that somebody loaded."""
+    rows = 0
+    for statement in act.statements:
+        for one in postgast.parse(statement).stmts:
+            if one.stmt.WhichOneof("node") != "insert_stmt":
+                return False
+            rows += len(one.stmt.insert_stmt.select_stmt.select_stmt.values_lists)
+    return rows >= ROWS_MIN

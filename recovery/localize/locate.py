@@ -21,7 +21,7 @@ from recovery.localize.cells import (
     learn_unstable,
     name_columns,
 )
-from recovery.localize.complaints import heard, lay_out
+from recovery.localize.complaints import heard, lay_out, unanswered
 from recovery.localize.covered import covered, held_whole, unexplained
 from recovery.localize.drawn import lay_out_counters
 from recovery.localize.hypothesis import Candidate
@@ -48,6 +48,7 @@ from recovery.model import (
 
 BASE = "log"
 MOVED = "log-moved"
+_UNHEARD_BESIDE_DATA = 0.25  # of what complaints say against a fault that the data speak for
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,8 +379,11 @@ def _verdict(
 
 
 def _none_of_these(given: Given, found: Sequence[Found]) -> float:
-    """The probability left for what no hypothesis reaches. An estimate, not calibrated yet: a
-    complete log leaves less room than a partial one."""
+    """The probability left for what no hypothesis reaches: a complete log leaves less room than a
+    partial one, and complaints that nothing explains speak for something else, most of all where
+    complaints are all that speaks for a fault."""
     room = 0.01 if given.log.complete else 0.05
     worst = max((2**-one.score.gain for one in found), default=1.0)
-    return round(min(1.0, max(room, worst)), 4)
+    accused = any(one.accused for one in found)
+    unheard = unanswered(given.facts) * (1.0 if accused else _UNHEARD_BESIDE_DATA)
+    return round(min(1.0, max(room, worst, unheard)), 4)

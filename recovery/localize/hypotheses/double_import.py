@@ -3,8 +3,8 @@
 log:      INSERT INTO t SELECT ... (once, or nothing at all)
 executed: the same rows came again, under numbers of their own
 
-What is in the database twice is found by `copies`. A step that was typed in and carried out again
-is `repeated`; here are files, and imports that nobody wrote down. The first copy stays.
+What is in the database twice is found by `copies`. Another step that was carried out again is
+`repeated`; here are files, lists of rows, and imports that nobody wrote down. The first copy stays.
 """
 
 import math
@@ -25,6 +25,7 @@ from recovery.localize.copies import (
     find_batches,
     first_acts,
     first_copies,
+    is_list,
     moment,
     rows_of,
     single,
@@ -34,7 +35,7 @@ from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.statement import Target
 from recovery.messages import message
-from recovery.model import Act, Alternative, Fault, FaultClass, Import, Question, Variant
+from recovery.model import Act, Alternative, Fault, FaultClass, Import, Question, Step, Variant
 
 _REFERRED = """
 UPDATE damage SET grade = 'undecided'
@@ -72,7 +73,7 @@ def propose(scene: Scene) -> Iterator[Candidate]:
         return
     acts = first_acts(scene)
     step = scene.step(acts[0]) if len(acts) == 1 else None
-    if step is not None and isinstance(step.action, Import) and step.id not in scene.taken:
+    if step is not None and _is_import(scene, step) and step.id not in scene.taken:
         yield _again(scene, batches, step.id)
     yield _inserted(scene, batches)
 
@@ -158,6 +159,10 @@ def asks(
             int(row[0]),
         ),
     )
+
+
+def _is_import(scene: Scene, step: Step) -> bool:
+    return isinstance(step.action, Import) or is_list(scene.history[scene.place(step.id) - 1])
 
 
 # --- what was done ------------------------------------------------------------------------------

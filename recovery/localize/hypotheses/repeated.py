@@ -24,6 +24,7 @@ from postgast import pg_query_pb2 as ast
 
 from recovery.deviation import Insert
 from recovery.localize.cells import TOLERANCE_SECONDS
+from recovery.localize.copies import is_list
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.naming import named
 from recovery.localize.scene import Scene
@@ -176,7 +177,11 @@ class _Place:
 
 def propose(scene: Scene) -> Iterator[Candidate]:
     # An import that was done again is a class of its own.
-    doubted = {act.id: act for act, _ in scene.doubted() if act.statements and not act.supplies}
+    doubted = {
+        act.id: act
+        for act, _ in scene.doubted()
+        if act.statements and not act.supplies and not is_list(act)
+    }
     seen = [one for one in (*_copied(scene), *_moved(scene)) if one.step in doubted]
     for one in sorted(seen, key=lambda one: (not one.alike, -one.open, one.step, one.times)):
         act = doubted[one.step]
