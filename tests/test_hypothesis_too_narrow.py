@@ -34,14 +34,16 @@ def test_one_condition_more(scratch, tmp_path):
 
 
 def test_taken_back_on_purpose(scratch, tmp_path):
-    """The same data: somebody took it back for all but books. Nothing tells that from a fault."""
+    """The same data: somebody took it back for all but books. Nothing tells that from a fault, so
+    a person has to, and nothing goes back before."""
     happened = f"""
     {LOGGED};
     UPDATE product SET price = price / 1.10 WHERE store = 1 AND kind <> 'book';
     """
     with located(scratch, tmp_path, BACKUP, happened, [step("1", LOGGED)]) as case:
-        assert (case.located.verdict, case.faults) == ("clean", [])
-        assert case.damage("public.product") == []
+        assert (case.located.verdict, case.faults) == ("inconclusive", [("1", "too-narrow")])
+        assert [one.id for one in case.located.questions] == ["F1-afterwards"]
+        assert {one.grade for one in case.damage("public.product")} == {"undecided"}
 
 
 def test_rows_that_nobody_touched(scratch, tmp_path):

@@ -67,6 +67,13 @@ class Witness:
         return self.rows_agree or suspected or complained
 
     @property
+    def twice_complained(self) -> bool:
+        """One complaint may be a mistake, two of the same fault are none; and no word of the
+        customer's speaks against it."""
+        said = self.complaints
+        return said.explained >= 2 and not (said.fine or said.against)
+
+    @property
     def testified(self) -> bool:
         """A complaint, a suspicion or a log that holds everything speaks for it, and no word of
         the customer's against it: for what somebody may well have done on purpose."""

@@ -48,6 +48,7 @@ from recovery.model import (
 
 BASE = "log"
 MOVED = "log-moved"
+_DOUBT = 0.4  # that what a step may have done was somebody's work afterwards
 _UNHEARD_BESIDE_DATA = 0.25  # of what complaints say against a fault that the data speak for
 
 
@@ -146,6 +147,7 @@ def locate(given: Given) -> Located:
             (*complaints, *asked),
             contradicted,
             cut_short=searched.cut_short,
+            doubtful=bool(found) and not damaged and all(one.doubtful for one in found),
         ),
         (*counted, *damaged),
         kept,
@@ -357,6 +359,7 @@ def _verdict(
     contradicted: frozenset[str],
     *,
     cut_short: bool,
+    doubtful: bool,
 ) -> AssessmentVerdict:
     """Clean needs positive grounds: everything was compared, the structure is the same, there is
     a log wherever something differs, and what it says is complete explains everything."""
@@ -366,7 +369,7 @@ def _verdict(
         return "inconclusive"
     # What is gone from the structure may have been removed on purpose.
     if any(fault.fault_class is not FaultClass.DROPPED_OBJECT for fault in faults):
-        return "damaged"
+        return "inconclusive" if doubtful else "damaged"
     outcomes = {outcome.step: outcome.outcome for outcome in given.base.outcomes}
     untried = [
         step for step in given.log.steps if step.suspect and outcomes[step.id] is not Outcome.DONE
@@ -386,4 +389,5 @@ def _none_of_these(given: Given, found: Sequence[Found]) -> float:
     worst = max((2**-one.score.gain for one in found), default=1.0)
     accused = any(one.accused for one in found)
     unheard = unanswered(given.facts) * (1.0 if accused else _UNHEARD_BESIDE_DATA)
-    return round(min(1.0, max(room, worst, unheard)), 4)
+    doubt = _DOUBT if any(one.doubtful for one in found) else 0.0
+    return round(min(1.0, max(room, worst, unheard, doubt)), 4)

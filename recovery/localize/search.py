@@ -13,7 +13,7 @@ from itertools import islice
 import duckdb
 
 from diffing.model import Schema
-from recovery.deviation import deviate
+from recovery.deviation import Replace, deviate
 from recovery.localize.accusation import accused, charged
 from recovery.localize.cells import lay_side_by_side
 from recovery.localize.complaints import answered, reopened
@@ -46,6 +46,7 @@ from recovery.localize.looks import with_end
 from recovery.localize.rivals import last_to_write
 from recovery.localize.scene import Scene
 from recovery.localize.score import CREDIBLE, Score, score
+from recovery.localize.sides import sides
 from recovery.model import FaultClass, Forecast, History, Laboratory, Progress, Replay, StepLog
 
 # Classes of faults in which something else was done than the log says.
@@ -78,6 +79,7 @@ BY_CLASS: dict[FaultClass, Hypothesis] = {one.fault_class: one for one in DEVIAT
 
 FAULTS_MAX = 3
 RIVALS_MAX = 4  # accused steps that are shown beside the likeliest
+_CLEAR_ROWS, _CLEAR_BITS = 5, 20.0  # what may be somebody's work is told of no less than these
 TRIALS_MAX = 8  # candidates of one class that are tried
 
 
@@ -93,11 +95,13 @@ class Trial:
 @dataclass(frozen=True, slots=True)
 class Found:
     """An accepted fault, and rivals that explain the same and could not be told from it.
-    `accused`: complaints point at the step, nothing else does."""
+    `accused`: complaints point at the step, nothing else does. `doubtful`: it may be work that
+    nobody wrote down as well."""
 
     trial: Trial
     rivals: tuple[Trial, ...]
     accused: bool = False
+    doubtful: bool = False
 
     @property
     def candidate(self) -> Candidate:
@@ -146,9 +150,10 @@ def find_faults(search: Search, history: History) -> Findings:
 def _find(search: Search, history: History, found: list[Found]) -> None:
     """Fill `found`. Raises _TimeIsUp."""
     scene = Scene(search.log, history, search.base, search.schema, search.facts)
+    unsure: list[Trial] = []
     while len(found) < FAULTS_MAX:
         scene.lay_out()
-        best = _best(search, scene, len(found))
+        best, unsure = _best(search, scene, len(found))
         if best is None:
             break
         found.append(best)
@@ -162,6 +167,8 @@ def _find(search: Search, history: History, found: list[Found]) -> None:
     while len(found) < FAULTS_MAX and (one := _accused(search, scene, found)) is not None:
         found.append(one)
         answered(search.facts, one.trial.name)
+    if not found:  # beside what is known, what is not would only blur it
+        found += _doubtful(scene, unsure)
 
 
 def _only_needed(search: Search, history: History, scene: Scene, found: list[Found]) -> Scene:
@@ -199,8 +206,9 @@ def _with_fault(search: Search, scene: Scene, candidate: Candidate, number: int)
     return replace(scene, history=history, base=run, taken=taken)
 
 
-def _best(search: Search, scene: Scene, found: int) -> Found | None:
-    """The fault that explains the most of what is left, with what cannot be told from it."""
+def _best(search: Search, scene: Scene, found: int) -> tuple[Found | None, list[Trial]]:
+    """The fault that explains the most of what is left, with what cannot be told from it; and the
+    likelier ones that may be work that nobody wrote down as well."""
     tried = [
         trial
         for number, candidate in enumerate(_candidates(search, scene))
@@ -208,6 +216,7 @@ def _best(search: Search, scene: Scene, found: int) -> Found | None:
     ]
     tried.sort(key=lambda one: (-round(one.score.fit, 3), -one.score.hits, one.name))
     refused: list[Trial] = []
+    doubtful: list[Trial] = []
     for place, likely in enumerate(tried):
         proof = _proved(search, scene, likely)
         if proof is None:
@@ -215,6 +224,8 @@ def _best(search: Search, scene: Scene, found: int) -> Found | None:
         trial = proof.trial
         if not proof.admitted:
             refused.append(trial)
+            if not proof.foreign:
+                doubtful.append(trial)
             continue
         others = [
             one
@@ -227,8 +238,23 @@ def _best(search: Search, scene: Scene, found: int) -> Found | None:
         if any(one.score.fit - trial.score.fit > CREDIBLE for one in others):
             continue
         rivals = [one for one in others if trial.score.fit - one.score.fit <= CREDIBLE]
-        return Found(trial, tuple(rivals))
-    return None
+        return Found(trial, tuple(rivals)), doubtful
+    return None, doubtful
+
+
+def _doubtful(scene: Scene, unsure: Sequence[Trial]) -> list[Found]:
+    """Of what may be work that nobody wrote down: the step of the log that would explain all of it
+    to the letter, had it been run otherwise. A person has to say which it was. (That a step was
+    not run at all, or again, looks too much like ordinary work.)"""
+    for trial in unsure[:1]:  # the likeliest: what is worse only says the same in other words
+        judged, step = trial.score, scene.step(trial.candidate.step)
+        otherwise = all(isinstance(one, Replace) for one in trial.candidate.happened)
+        clear = judged.hit_rows >= _CLEAR_ROWS and judged.gain >= _CLEAR_BITS
+        spotless = not (judged.misses or judged.others or judged.agreement.fine)
+        if step is not None and step.action is not None and otherwise and clear and spotless:
+            candidate = replace(trial.candidate, confirmed=False)
+            return [Found(replace(trial, candidate=candidate), (), doubtful=True)]
+    return []
 
 
 def _candidates(search: Search, scene: Scene) -> Iterator[Candidate]:
@@ -269,10 +295,11 @@ def _judged(search: Search, scene: Scene, candidate: Candidate, told: Forecast) 
 @dataclass(frozen=True, slots=True)
 class _Proof:
     """A trial by a replay of its whole history. Not `admitted`: there is no evidence but the
-    cells."""
+    cells. `foreign`: touched-at columns show that somebody else wrote them."""
 
     trial: Trial
     admitted: bool
+    foreign: bool = False
 
 
 def _proved(search: Search, scene: Scene, trial: Trial) -> _Proof | None:
@@ -296,11 +323,18 @@ def _proved(search: Search, scene: Scene, trial: Trial) -> _Proof | None:
         last_to_write(search.facts),
         judged.agreement,
     )
+    if witness.twice_complained:
+        # Had the log been mistaken and the data right, nobody would say that the data are wrong.
+        candidate = replace(candidate, confirmed=True)
     hypothesis = BY_CLASS[candidate.fault_class]
     if hypothesis.on_purpose(candidate) and not (witness.covered or witness.vouched):
         candidate = replace(candidate, certain=False)
     admitted = hypothesis.admits(scene, candidate, judged, witness)
-    return _Proof(Trial(candidate, judged, trial.name), admitted)
+    foreign = not admitted and (
+        witness.last_writer == "somebody"
+        or sides(search.facts, candidate.act, candidate.targets).worked_on
+    )
+    return _Proof(Trial(candidate, judged, trial.name), admitted, foreign)
 
 
 def _mistakes(search: Search, scene: Scene) -> Sequence[Trial]:

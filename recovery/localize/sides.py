@@ -95,6 +95,11 @@ class Sides:
     signed: int
     foreign: int
 
+    @property
+    def worked_on(self) -> bool:
+        """Touched-at columns show somebody else at work on most rows of a side."""
+        return self.written * 2 > self.kept or self.foreign * 2 > self.changed
+
 
 def sides(facts: duckdb.DuckDBPyConnection, act: str, aimed: Sequence[Target]) -> Sides:
     """Of the runs that are laid side by side: the log as target, the fault."""
@@ -114,7 +119,7 @@ def speaks_for(found: Sides, witness: Witness, text: str) -> bool:
     was taken back on some because it should not have been done at all."""
     if witness.covered:
         return True
-    if found.written * 2 > found.kept or found.foreign * 2 > found.changed:
+    if found.worked_on:
         return False
     heard = witness.complaints
     if heard.fine + heard.against > heard.explained:

@@ -77,6 +77,9 @@ def questions(
     questions = []
     accepted = (fault for fault in faults if fault.accepted)
     for fault, one in zip(accepted, found, strict=True):
+        if one.doubtful:
+            questions.append(_or_afterwards(fault, one))
+            continue
         if not one.candidate.confirmed:
             otherwise = bool(one.candidate.happened) and bool(fault.step)
             questions.append(_as_run(fault, one) if otherwise else _which(facts, fault, one))
@@ -163,6 +166,33 @@ def _as_run(fault: Fault, found: Found) -> Question:
             Alternative(
                 message("What was run: the step log is mistaken"),
                 message("Put the step log right: nothing is damaged here"),
+                0,
+            ),
+        ),
+        rows,
+    )
+
+
+def _or_afterwards(fault: Fault, found: Found) -> Question:
+    """The step was run otherwise than it is written down, or somebody worked on its rows later."""
+    rows = found.score.hit_rows
+    return Question(
+        f"{fault.id}-afterwards",
+        message(
+            "{rows} rows are as if step {step} had been run otherwise. Was it, or did somebody"
+            " change them afterwards on purpose?",
+            rows=rows,
+            step=fault.step,
+        ),
+        (
+            Alternative(
+                message("It was run otherwise"),
+                message("Name two or more of the cells as wrong in the step log, and assess again"),
+                rows,
+            ),
+            Alternative(
+                message("They were changed on purpose"),
+                message("Write it into the step log, and assess again: nothing is damaged"),
                 0,
             ),
         ),
