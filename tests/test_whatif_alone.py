@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -306,3 +307,66 @@ def test_expressions_are_computed_as_the_server_computes_them(backup: Stage) -> 
             assert found == (told or text), f"{statement} of {text}"
     assert computed > 700
     assert matched > 300
+
+
+WATCHED = """
+CREATE TABLE free (id int PRIMARY KEY, v int, w int);
+CREATE TABLE derived (id int PRIMARY KEY, v int, g int GENERATED ALWAYS AS (v * 2) STORED);
+CREATE TABLE bounded (id int PRIMARY KEY, v int, w int, CHECK (v > 0));
+CREATE TABLE single (id int PRIMARY KEY, v int UNIQUE, w int);
+CREATE TABLE pointing (id int PRIMARY KEY, v int REFERENCES free, w int);
+CREATE TABLE indexed (id int PRIMARY KEY, v int, w int);
+CREATE INDEX ON indexed ((1 / v));
+CREATE TABLE guarded (id int PRIMARY KEY, v int);
+ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+CREATE TABLE keyless (id int, v int);
+CREATE TABLE split (id int PRIMARY KEY, v int) PARTITION BY RANGE (id);
+CREATE TABLE split_1 PARTITION OF split DEFAULT;
+CREATE VIEW shown AS SELECT * FROM free;
+CREATE TABLE heard (id int PRIMARY KEY, v int);
+CREATE FUNCTION hear() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER hears AFTER UPDATE ON heard EXECUTE FUNCTION hear();
+CREATE FUNCTION round(int, text) RETURNS int LANGUAGE sql AS 'SELECT 1';
+"""
+SEEN = (
+    *(
+        f"UPDATE {table} SET v = 5 WHERE id = 1"
+        for table in (
+            *("derived", "bounded", "single", "pointing", "indexed", "guarded", "keyless"),
+            *("split", "split_1", "shown", "heard", "missing"),
+        )
+    ),
+    "UPDATE free SET id = 5",
+    "UPDATE free SET v = 5 FROM bounded WHERE bounded.id = free.id",
+    "UPDATE free SET v = 5 WHERE id = (SELECT 1)",
+    "UPDATE free SET v = 5 RETURNING v",
+    "WITH a AS (SELECT 1) UPDATE free SET v = 5",
+    "UPDATE free SET v = random()",
+    "UPDATE free SET v = v / 2",
+    "UPDATE free SET v = round(1.5, 1)",  # there is one of this name in the database
+    "UPDATE free SET v = DEFAULT",
+    "UPDATE free SET (v, w) = (1, 2)",
+    "UPDATE free SET v = other.v",
+    "DELETE FROM free",
+    "UPDATE free SET v = 1; UPDATE free SET v = 2",
+    "UPDATE free SET v = ",
+)
+UNSEEN = (
+    "UPDATE free SET v = 5, w = v + 1 WHERE id = 1 AND (w > 2 OR v IS NULL)",
+    "UPDATE free AS f SET v = f.v * 2 WHERE f.id IN (1, 2)",
+    *(f"UPDATE {table} SET w = v" for table in ("bounded", "single", "pointing", "indexed")),
+)
+
+
+def test_only_what_nothing_else_sees_is_told_without_running(
+    scratch: Cluster, tmp_path: Path
+) -> None:
+    ready = stage(scratch, "seen", tmp_path, WATCHED)
+    try:
+        with scratch.connect("seen") as connection:
+            schema = read_schema(connection)
+            relations = read_relations(connection, schema, schema)
+    finally:
+        strike(ready)
+    assert [text for text in SEEN if setting_of(text, relations) is not None] == []
+    assert [text for text in UNSEEN if setting_of(text, relations) is None] == []

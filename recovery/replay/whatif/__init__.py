@@ -2,7 +2,8 @@
 can tell the difference.
 
 `open_whatif` replays the base once on a database of its own; every forecast after that costs what
-it runs again, whatever the length of the history.
+it runs again, whatever the length of the history. An act that treats every row by itself, or writes
+a sum, is not even run: what becomes of the rows that are otherwise is computed from them alone.
 """
 
 from recovery.replay.whatif.dependence import SOUND, Dependence
