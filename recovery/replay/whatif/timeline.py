@@ -1,7 +1,10 @@
 """Two histories side by side: which acts of the one the other leaves out, and what it has more."""
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import compress
+from operator import is_not
 
 from recovery.model import Act, History
 
@@ -17,13 +20,9 @@ class Turn:
 def turns(base: History, deviant: History) -> dict[int, Turn]:
     """By the number of the base act; that behind the last stands for the end. As many acts as
     can be are taken for the same; an act that moved is left out and comes again."""
-    head = 0
-    while head < min(len(base), len(deviant)) and base[head] is deviant[head]:
-        head += 1
-    tail = 0
-    most = min(len(base), len(deviant)) - head
-    while tail < most and base[-1 - tail] is deviant[-1 - tail]:
-        tail += 1
+    shorter = min(len(base), len(deviant))
+    head = _alike(base, deviant, shorter)
+    tail = _alike(reversed(base), reversed(deviant), shorter - head)
     middle = base[head : len(base) - tail]
     left_out = _left_out(middle, deviant[head : len(deviant) - tail])
     if left_out is not None:
@@ -43,6 +42,11 @@ def turns(base: History, deviant: History) -> dict[int, Turn]:
     for left in range(at, len(middle)):
         found.setdefault(head + left, Turn()).dropped = True
     return found
+
+
+def _alike(base: Iterable[Act], deviant: Iterable[Act], most: int) -> int:
+    """How many acts from the start on are the same on both sides."""
+    return next(compress(range(most), map(is_not, base, deviant)), most)
 
 
 def _left_out(base: History, deviant: History) -> list[int] | None:
