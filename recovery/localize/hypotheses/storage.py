@@ -21,7 +21,7 @@ from typing import Literal
 import duckdb
 from psycopg import sql
 
-from diffing.model import Schema, Table
+from diffing.model import Schema, Table, parts
 from recovery.deviation import Insert
 from recovery.localize.by_key import among
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
@@ -62,8 +62,9 @@ WHERE NOT work AND (
 ORDER BY "table", key, "column" LIMIT $most
 """
 
-# Stretches of rows of the file, none of which is as it should be. Rows that should be gone, and
-# for stale rows those that no step changed, are no gap in a stretch.
+# Stretches of rows of the file, none of which is as it should be. Rows that should be gone are no
+# gap in a stretch; nor are, among stale rows, those that no step changed, and, among lost ones,
+# those that were changed since the backup: they were moved to another place.
 _STRETCHES = """
 WITH place AS (
     SELECT s.key, CAST(s.value AS BIGINT) AS n FROM sketch s WHERE s.variant = $look),
@@ -75,9 +76,11 @@ laid AS (
            row_number() OVER (ORDER BY p.n) AS k FROM place p
     LEFT JOIN hit h ON h.key = p.key
     LEFT JOIN finals f ON f."table" = $table AND f.key = p.key AND f."column" = ''
-    WHERE coalesce(f.there, true) AND ($kind = 'missing' OR h.key IS NOT NULL OR p.key IN (
-        SELECT key FROM finals WHERE "table" = $table AND "column" <> ''
-          AND value IS DISTINCT FROM start))),
+    WHERE coalesce(f.there, true) AND (h.key IS NOT NULL OR CASE WHEN $kind = 'missing'
+        THEN p.key NOT IN (
+            SELECT key FROM divergence WHERE "table" = $table AND kind = 'changed')
+        ELSE p.key IN (SELECT key FROM finals WHERE "table" = $table AND "column" <> ''
+            AND value IS DISTINCT FROM start) END)),
 grouped AS (SELECT *, k - row_number() OVER (PARTITION BY hit ORDER BY k) AS stretch FROM laid)
 SELECT list(key ORDER BY n), min(n), max(n), (SELECT count(*) FROM place)
 FROM grouped WHERE hit GROUP BY stretch HAVING count(*) >= $least ORDER BY count(*) DESC LIMIT 3
@@ -315,7 +318,7 @@ def _candidate(
     injective: frozenset[str],
 ) -> Candidate:
     """What the file suffered, as if statements had done it behind all acts. No trigger fires for
-    a disk."""
+    a disk, and no foreign key holds a row that is on it."""
     last = scene.history[-1]
     fired = {trigger.table for trigger in scene.schema.triggers}
     loud = [scene.schema.table(one.table) for one in targets if one.table in fired]
@@ -328,13 +331,21 @@ def _candidate(
         )
         for way in ("DISABLE", "ENABLE")
     )
+    lost = {one.table for one in targets if one.op == "delete"}
+    free = tuple(
+        sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}")
+        .format(sql.Identifier(*parts(key.table)), sql.Identifier(key.name))
+        .as_string(None)
+        for key in scene.schema.foreign_keys
+        if key.parent in lost
+    )
     return Candidate(
         FaultClass.STORAGE,
         "",
         ACT,
         parameters,
         "",
-        (Insert(last.id, Act(ACT, (*off, *statements, *on), last.at)),),
+        (Insert(last.id, Act(ACT, (*free, *off, *statements, *on), last.at)),),
         (),
         bits,
         targets,
