@@ -1,6 +1,6 @@
 """The table of targets: every figure that was asked for, beside its target and its floor."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.metrics import Named
@@ -170,13 +170,28 @@ def _speeds(speed: Mapping[str, Part]) -> list[tuple[str, float | None, Asked]]:
     minutes_asked = Asked(10, 30, most=True, unit=" min")
     return [
         *rows,
-        ("base replay over plain, by decoding", percent, Asked(15, 30, most=True, unit=" %")),
+        *_captured(speed, percent),
         ("base replay over plain, by triggers", None, Asked(60, 100, most=True, unit=" %")),
         ("hypotheses a minute", of("what-if", "one step", "a minute"), Asked(1000, 300)),
         ("whole case of M, with restoring, median", minutes[0], minutes_asked),
         ("whole case of M, with restoring, longest", minutes[1], minutes_asked),
         ("version store against WAL of the replay", store, Asked(3, 5, most=True, unit="x")),
     ]
+
+
+def _captured(
+    speed: Mapping[str, Part], otherwise: float | None
+) -> Iterator[tuple[str, float | None, Asked]]:
+    """What capture costs by `benchmarks.capture`, else what the what-ifs' own run says."""
+    asked = Asked(15, 30, most=True, unit=" %")
+    name = "base replay over plain, by decoding"
+    found = speed.get("capture", {}).get("percent over")
+    if not isinstance(found, dict):
+        yield name, otherwise, asked
+        return
+    for history, percents in found.items():
+        for way, percent in percents.items():
+            yield f"{name}, {history}, {way}", float(percent), asked
 
 
 def _sources(lines: Sequence[Line], speed: Mapping[str, Part]) -> list[str]:

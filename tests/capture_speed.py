@@ -4,13 +4,16 @@ and of the server (read from /proc: Linux alone)."""
 
 import argparse
 import os
+import shlex
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from benchmarks.speed import write_speed
 from recovery.case.facts import open_facts
 from recovery.model import Act, History
 from recovery.replay.ground import Ground
@@ -83,7 +86,10 @@ def over(plain: float, captured: float) -> float:
     return 100 * (captured / plain - 1)
 
 
-def compare(ground: Ground, name: str, acts: History, postmaster: int, times: int) -> None:
+def compare(
+    ground: Ground, name: str, acts: History, postmaster: int, times: int
+) -> dict[str, float]:
+    """Per cent over, on the wall and in processor time."""
     pairs = []
     for _ in range(times):
         fresh = Ground(
@@ -105,6 +111,7 @@ def compare(ground: Ground, name: str, acts: History, postmaster: int, times: in
     wall = statistics.median(over(one.wall, two.wall) for one, two in pairs)
     processors = statistics.median(over(one.processors, two.processors) for one, two in pairs)
     print(f"{name}: captured {wall:.0f} % over, in processor time {processors:.0f} %", flush=True)
+    return {"on the wall": wall, "in processor time": processors}
 
 
 def main() -> None:
@@ -113,7 +120,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4_000)
     parser.add_argument("--seed", type=int, default=71)
     parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--results", type=Path, help="put the figures there: benchmarks/speed.json")
     options = parser.parse_args()
+    found: dict[str, object] = {}
     with (
         open_cluster("run-benchmark-capture") as cluster,
         tempfile.TemporaryDirectory() as folder,
@@ -126,7 +135,11 @@ def main() -> None:
             ("small steps, skew 0.9", history(options.rows, options.steps, options.seed, 0.9)),
             (f"{BIG_STEPS} updates of {options.rows // 2} rows", big(options.rows)),
         ):
-            compare(ground, name, acts, postmaster, options.times)
+            found[name] = compare(ground, name, acts, postmaster, options.times)
+    if options.results:
+        command = f"python -m benchmarks.capture {shlex.join(sys.argv[1:])}"
+        sizes = {"rows": options.rows, "steps": options.steps}
+        write_speed(options.results, "capture", command, {**sizes, "percent over": found})
 
 
 def _ground(cluster: Cluster, folder: Path, rows: int) -> Ground:

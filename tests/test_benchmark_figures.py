@@ -79,6 +79,12 @@ def test_what_other_commands_measured_is_read_from_their_file(tmp_path: Path) ->
     assert cells(rows, "version store against WAL of the replay")[1] == "1.500x"
     assert cells(rows, "whole case of M, with restoring, median")[1] == "5.000 min"
     assert any("`the other`" in row for row in rows)
+    over = {"small steps": {"on the wall": 50.0, "in processor time": 12.0}}
+    write_speed(file, "capture", "the third", {"percent over": over})
+    rows = targets([line()], read_speed(file))
+    start = "base replay over plain, by decoding, small steps"
+    assert cells(rows, f"{start}, in processor time")[1:] == ["12.0 %", "15 %", "30 %", "target"]
+    assert cells(rows, f"{start}, on the wall")[4] == "BELOW"
     own = targets([line(seconds=1200.0, size="M")], read_speed(file))
     assert cells(own, "whole case of M, with restoring, median")[1] == "20.0 min"
 
