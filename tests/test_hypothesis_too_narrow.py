@@ -60,3 +60,14 @@ def test_rows_that_nobody_touched(scratch, tmp_path):
         found = case.targets("public.product", "price")
     left = [n for n in range(1, 61, 3) if KIND[n] != "book"]
     assert found == {str(n): (_raised(n), "consistent") for n in left}
+
+
+def test_many_values_put_back_by_somebody(scratch, tmp_path):
+    """No formula puts them back; somebody may have had a list. It is told, and never safe."""
+    logged = "UPDATE product SET price = 5 WHERE store = 1"
+    back = "UPDATE product SET price = id * 3 + 7.5 WHERE store = 1 AND kind <> 'book'"
+    steps = [step("1", logged)]
+    with located(scratch, tmp_path, BACKUP, f"{logged}; {back}", steps) as case:
+        assert case.faults == [("1", "too-narrow")]
+        assert {one.grade for one in case.damage("public.product")} == {"stale"}
+        assert [one.id for one in case.located.questions] == ["F1-or-work"]

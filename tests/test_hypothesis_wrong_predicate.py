@@ -1,5 +1,7 @@
 """wrong-predicate: where it wins, and where it must not be claimed."""
 
+import pytest
+
 from recovery.model import Label
 from tests.located import located, step
 
@@ -20,21 +22,61 @@ def _raised(n):
     return f"{round((n * 3 + 7.5) * 1.1 + 1e-9, 2):.2f}"
 
 
-def test_another_constant(scratch, tmp_path):
-    """Store 4 was raised instead of store 3. Row 10 was typed in by hand afterwards."""
+@pytest.mark.parametrize("suspect", [False, True])
+def test_another_constant(scratch, tmp_path, suspect):
+    """Store 4 was raised instead of store 3. Row 10 was typed in by hand afterwards. Two people's
+    work could look like that, so without a witness a person is asked."""
     happened = """
     UPDATE product SET price = price * 1.10 WHERE store = 4;
     UPDATE product SET price = 20.00 WHERE id = 10;
     """
-    with located(scratch, tmp_path, BACKUP, happened, [step("1", LOGGED)]) as case:
+    steps = [step("1", LOGGED, suspect=suspect)]
+    with located(scratch, tmp_path, BACKUP, happened, steps) as case:
         assert case.faults == [("1", "wrong-predicate")]
         assert dict(case.fault.parameters) == {"logged": "store = 3", "executed": "store = 4"}
         found = case.targets("public.product", "price")
-    back = {str(n): (_price(n), "consistent") for n in range(4, 41, 6) if n != 10}
-    forward = {str(n): (_raised(n), "consistent") for n in range(3, 41, 6)}
+        assert ("F1-or-work" in [one.id for one in case.located.questions]) == (not suspect)
+    grade = "consistent" if suspect else "stale"
+    back = {str(n): (_price(n), grade) for n in range(4, 41, 6) if n != 10}
+    forward = {str(n): (_raised(n), grade) for n in range(3, 41, 6)}
     labels = dict(case.fault.cells)
     assert found == {"10": (None, "undecided"), **back, **forward}
     assert labels == {Label.DIRECT: 7, Label.OMISSION: 7}
+
+
+# Who wrote a row last, and when: a trigger keeps it.
+STAMPED = (
+    BACKUP
+    + """
+ALTER TABLE product ADD touched timestamptz NOT NULL DEFAULT '2026-01-01 00:00:00+00';
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN NEW.touched := coalesce(current_setting('app.at', true), now()::text);
+    RETURN NEW; END$$;
+CREATE TRIGGER touch BEFORE UPDATE ON product FOR EACH ROW EXECUTE FUNCTION touch();
+"""
+)
+AT_THE_STEP = "SET app.at = '2026-03-01 12:01:01+00'"
+OTHERS = "UPDATE product SET price = price / 1.10 WHERE store = 3"
+
+
+def test_rows_that_the_step_has_signed(scratch, tmp_path):
+    happened = f"{AT_THE_STEP}; {LOGGED.replace('= 3', '= 4')}"
+    with located(scratch, tmp_path, STAMPED, happened, [step("1", LOGGED)]) as case:
+        assert case.faults == [("1", "wrong-predicate")]
+        assert {grade for _, grade in case.targets("public.product", "price").values()} == {
+            "consistent"
+        }
+
+
+def test_the_work_of_two_people(scratch, tmp_path):
+    """The step was done as written; somebody took it back, and raised another store."""
+    happened = f"{LOGGED}; {OTHERS}; {LOGGED.replace('= 3', '= 4')}"
+    with located(scratch, tmp_path, BACKUP, happened, [step("1", LOGGED)]) as case:
+        grades = {grade for _, grade in case.targets("public.product", "price").values()}
+        assert grades <= {"stale", "undecided"}
+        assert [one.id for one in case.located.questions] == ["F1-or-work"]
+    with located(scratch, tmp_path, STAMPED, happened, [step("1", LOGGED)]) as case:
+        assert (case.located.verdict, case.faults) == ("clean", [])
 
 
 def test_another_bound(scratch, tmp_path):

@@ -1,5 +1,7 @@
 """wrong-target: where it wins, and where it must not be claimed."""
 
+import pytest
+
 from recovery.model import Complaint
 from tests.located import located, step
 
@@ -17,23 +19,30 @@ def _net(n, more=0.0):
     return f"{n * 3 + 7.5 + more:.2f}"
 
 
-def test_other_rows(scratch, tmp_path):
+# A witness, and what is known with it; without one it may be two people's work just as well.
+WITNESS = pytest.mark.parametrize(("suspect", "grade"), [(False, "stale"), (True, "consistent")])
+
+
+@WITNESS
+def test_other_rows(scratch, tmp_path, suspect, grade):
     """Another list of ids. One of them was changed by hand afterwards."""
     happened = """
     UPDATE product SET net = net + 2.5 WHERE id IN (21, 22, 23, 24, 25, 26);
     UPDATE product SET net = 1 WHERE id = 22;
     """
     logged = "UPDATE product SET net = net + 2.5 WHERE id IN (11, 12, 13, 14, 15, 16)"
-    with located(scratch, tmp_path, BACKUP, happened, [step("1", logged)]) as case:
+    steps = [step("1", logged, suspect=suspect)]
+    with located(scratch, tmp_path, BACKUP, happened, steps) as case:
         assert case.faults == [("1", "wrong-target")]
+        assert ("F1-or-work" in [one.id for one in case.located.questions]) == (not suspect)
         assert dict(case.fault.parameters) == {
             "logged": "id IN (11, 12, 13, 14, 15, 16)",
             "executed": "id IN (21, 23, 24, 25, 26)",
         }
         found = case.targets("public.product", "net")
     assert found == {
-        **{str(n): (_net(n, 2.5), "consistent") for n in range(11, 17)},
-        **{str(n): (_net(n), "consistent") for n in (21, 23, 24, 25, 26)},
+        **{str(n): (_net(n, 2.5), grade) for n in range(11, 17)},
+        **{str(n): (_net(n), grade) for n in (21, 23, 24, 25, 26)},
     }
 
 
@@ -50,15 +59,35 @@ def test_another_row_that_the_customer_complains_about(scratch, tmp_path):
     assert found == {"17": ("anna@example.org", "stale"), "71": (None, "undecided")}
 
 
-def test_another_column(scratch, tmp_path):
+@WITNESS
+def test_another_column(scratch, tmp_path, suspect, grade):
     happened = "UPDATE product SET gross = gross + 3 WHERE id <= 9"
-    steps = [step("1", "UPDATE product SET net = net + 3 WHERE id <= 9")]
+    steps = [step("1", "UPDATE product SET net = net + 3 WHERE id <= 9", suspect=suspect)]
     with located(scratch, tmp_path, BACKUP, happened, steps) as case:
         assert case.faults == [("1", "wrong-target")]
         assert dict(case.fault.parameters) == {"logged": "net", "executed": "gross"}
         nets, grosses = (case.targets("public.product", one) for one in ("net", "gross"))
-    assert nets == {str(n): (_net(n, 3), "consistent") for n in range(1, 10)}
-    assert grosses == {str(n): (f"{n * 4 + 9.25:.2f}", "consistent") for n in range(1, 10)}
+    assert nets == {str(n): (_net(n, 3), grade) for n in range(1, 10)}
+    assert grosses == {str(n): (f"{n * 4 + 9.25:.2f}", grade) for n in range(1, 10)}
+
+
+def test_another_column_of_rows_that_the_step_has_signed(scratch, tmp_path):
+    backup = f"""{BACKUP}
+    ALTER TABLE product ADD touched timestamptz NOT NULL DEFAULT '2026-01-01 00:00:00+00';
+    CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN NEW.touched := coalesce(current_setting('app.at', true), now()::text);
+    RETURN NEW; END$$;
+    CREATE TRIGGER touch BEFORE UPDATE ON product FOR EACH ROW EXECUTE FUNCTION touch();
+    """
+    steps = [step("1", "UPDATE product SET net = net + 3 WHERE id <= 9")]
+    done = "UPDATE product SET gross = gross + 3 WHERE id <= 9"
+    at = "SET app.at = '2026-03-01 12:01:01+00'"
+    with located(scratch, tmp_path, backup, f"{at}; {done}", steps) as case:
+        assert case.faults == [("1", "wrong-target")]
+        assert {one.grade for one in case.damage("public.product")} == {"consistent"}
+    other = f"{steps[0].action.text}; UPDATE product SET net = net - 3 WHERE id <= 9; {done}"
+    with located(scratch, tmp_path, backup, other, steps) as case:
+        assert (case.located.verdict, case.faults) == ("clean", [])
 
 
 def test_another_table(scratch, tmp_path):

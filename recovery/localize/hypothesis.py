@@ -104,6 +104,15 @@ def nobody(candidate: Candidate) -> bool:
     return False
 
 
+def anybody(candidate: Candidate) -> bool:
+    """Somebody may want that."""
+    return True
+
+
+def nothing_attests(scene: Scene, candidate: Candidate) -> bool:
+    return False
+
+
 def in_one_column(candidate: Candidate) -> bool:
     """Somebody may want to have one column otherwise; what several suffered at once was no
     purpose."""
@@ -125,6 +134,7 @@ class Hypothesis:
     asks     questions to a person that come with the fault
     on_purpose  somebody may have wanted just that, and not written it down: without a witness
              nothing is surer than stale
+    attested what a class takes for such a witness, beside people and a log that holds everything
     """
 
     fault_class: FaultClass
@@ -137,3 +147,4 @@ class Hypothesis:
         no_question
     )
     on_purpose: Callable[[Candidate], bool] = nobody
+    attested: Callable[[Scene, Candidate], bool] = nothing_attests

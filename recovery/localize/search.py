@@ -327,7 +327,8 @@ def _proved(search: Search, scene: Scene, trial: Trial) -> _Proof | None:
         # Had the log been mistaken and the data right, nobody would say that the data are wrong.
         candidate = replace(candidate, confirmed=True)
     hypothesis = BY_CLASS[candidate.fault_class]
-    if hypothesis.on_purpose(candidate) and not (witness.covered or witness.vouched):
+    vouched = witness.covered or witness.vouched
+    if hypothesis.on_purpose(candidate) and not (vouched or hypothesis.attested(scene, candidate)):
         candidate = replace(candidate, certain=False)
     admitted = hypothesis.admits(scene, candidate, judged, witness)
     foreign = not admitted and (

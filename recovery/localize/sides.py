@@ -2,8 +2,9 @@
 rows wrongly left out. What speaks for it, under a log that may lack legitimate work?
 
 Somebody may have done the same to more rows on purpose, or taken it back on some. Either alone
-looks like a fault and is none. Both at once, row for row, is hardly chance; and touched-at columns
-show who wrote a row last.
+looks like a fault and is none. Both at once are told, but two people's work looks just the same, so
+that nothing is safe then: touched-at columns, which show who wrote a row last, the customer's word
+or the reported rows have to tell.
 """
 
 from collections.abc import Sequence
@@ -13,9 +14,11 @@ import duckdb
 
 from recovery.localize.cells import TOLERANCE_SECONDS
 from recovery.localize.hits import Look
-from recovery.localize.hypothesis import Witness
+from recovery.localize.hypothesis import Candidate, Witness
 from recovery.localize.scene import Scene
 from recovery.localize.statement import Target, injective_columns
+from recovery.messages import message
+from recovery.model import Alternative, Fault, Question
 
 BOTH_MIN = 2  # rows on each side, of which each tells by its value what was done to it
 _BOTH_DULL_MIN = 5  # rows on each side that say no more than that something was done
@@ -54,9 +57,10 @@ rows AS (
 SELECT count(*) FILTER (changed AND explained), count(*) FILTER (kept AND explained),
        count(DISTINCT images) FILTER (kept AND explained), count(*) FILTER (done),
        count(*) FILTER (kept AND explained AND NOT touched.written),
-       count(*) FILTER (kept AND explained AND touched.written),
+       count(*) FILTER (kept AND explained AND touched.written AND touched.signed IS NOT TRUE),
        count(*) FILTER (changed AND explained AND touched.signed),
-       count(*) FILTER (changed AND explained AND NOT touched.signed)
+       count(*) FILTER (changed AND explained AND NOT touched.signed),
+       count(*) FILTER (kept AND explained AND (touched.signed OR NOT touched.written))
 FROM rows LEFT JOIN touched USING ("table", key)
 """
 
@@ -84,7 +88,8 @@ class Sides:
     """Rows in question that are as the fault would leave them. Of those `kept` (wrongly left out):
     how many `values` they hold, how many are `untouched` since the backup by their touched-at
     columns, and how many were `written` since. Of those `changed`: how many bear the time of the
-    step, and how many that of somebody else. `done`: rows on which both agree."""
+    step, and how many that of somebody else. `done`: rows on which both agree. `spared`: of those
+    kept, rows that nobody but the step has written."""
 
     changed: int
     kept: int
@@ -94,6 +99,7 @@ class Sides:
     written: int
     signed: int
     foreign: int
+    spared: int
 
     @property
     def worked_on(self) -> bool:
@@ -126,10 +132,22 @@ def speaks_for(found: Sides, witness: Witness, text: str) -> bool:
         return False
     if witness.rows_agree or heard.explained or (witness.vouched and found.changed):
         return True
-    if found.signed >= _MOST * found.changed and found.untouched >= _MOST * found.kept:
+    if _signed(found):
         return True
     least = BOTH_MIN if injective_columns(text) else _BOTH_DULL_MIN
     return min(found.changed, found.kept) >= least
+
+
+def _signed(found: Sides) -> bool:
+    """Touched-at columns show that the step wrote what is wrongly changed, and nobody else what is
+    wrongly left out."""
+    return found.signed >= _MOST * found.changed and found.spared >= _MOST * found.kept
+
+
+def attested(scene: Scene, candidate: Candidate) -> bool:
+    """Do touched-at columns tell the fault from the work of two people, one of whom took the
+    step back, and the other did the same to other rows?"""
+    return _signed(sides(scene.facts, candidate.act, candidate.targets))
 
 
 def kept_alone(found: Sides, *, reversible: bool) -> bool:
@@ -159,4 +177,44 @@ def certain(scene: Scene, look: Look) -> bool:
     changed, kept, hit, wrong, fine, untouched = (int(number) for number in row)
     told = step is not None and step.rows == hit != hit + kept - changed
     both = min(changed, kept) >= BOTH_MIN and bool(injective_columns(look.text))
-    return not kept or told or both or wrong > fine or kept == untouched
+    suspected = both and step is not None and step.suspect
+    return not kept or told or suspected or wrong > fine or kept == untouched
+
+
+def which_of_two(
+    facts: duckdb.DuckDBPyConnection, candidate: Candidate, fault: Fault
+) -> tuple[Question, ...]:
+    """Where only the cells speak, it may have been the work of two people just as well."""
+    if candidate.certain:
+        return ()
+    row = facts.execute(
+        'SELECT count(*), count(DISTINCT ("table", key)) FROM damage WHERE fault = ?', [fault.id]
+    ).fetchone()
+    assert row is not None
+    return (
+        Question(
+            f"{fault.id}-or-work",
+            message(
+                "Was step {step} run otherwise than it is written down, as the data show? Or was"
+                " it done as written, and afterwards somebody took it back on some rows and did"
+                " the same to others, on purpose? The data do not tell.",
+                step=fault.step,
+            ),
+            (
+                Alternative(
+                    message("It was run otherwise"),
+                    message(
+                        "Mark it as suspect in the step log and assess again: {n} cells go back",
+                        n=int(row[0]),
+                    ),
+                    int(row[1]),
+                ),
+                Alternative(
+                    message("It was done as written, and the rest was wanted"),
+                    message("They stay as they are"),
+                    0,
+                ),
+            ),
+            int(row[1]),
+        ),
+    )

@@ -19,7 +19,7 @@ from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.predicates import plain, with_condition
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
-from recovery.localize.sides import certain, kept_alone, sides, speaks_for
+from recovery.localize.sides import certain, kept_alone, sides, speaks_for, which_of_two
 from recovery.localize.statement import injective_columns, targets
 from recovery.messages import message
 from recovery.model import FaultClass, Variant
@@ -114,4 +114,4 @@ def _candidate(one: Condition, look: Look, scene: Scene, *, sure: bool) -> Candi
     )
 
 
-HYPOTHESIS = Hypothesis(FaultClass.TOO_NARROW, propose, told, ask, admits)
+HYPOTHESIS = Hypothesis(FaultClass.TOO_NARROW, propose, told, ask, admits, asks=which_of_two)

@@ -21,7 +21,7 @@ from recovery.localize.predicates import conditions, junctions, negated, opposit
 from recovery.localize.readings import Reading, names_rows, readings
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
-from recovery.localize.sides import certain, kept_alone, sides, speaks_for
+from recovery.localize.sides import certain, kept_alone, sides, speaks_for, which_of_two
 from recovery.localize.statement import injective_columns, targets
 from recovery.messages import message
 from recovery.model import FaultClass, Variant
@@ -149,4 +149,4 @@ def _candidate(other: _Other, look: Look, scene: Scene) -> Candidate:
     )
 
 
-HYPOTHESIS = Hypothesis(FaultClass.WRONG_PREDICATE, propose, told, ask, admits)
+HYPOTHESIS = Hypothesis(FaultClass.WRONG_PREDICATE, propose, told, ask, admits, asks=which_of_two)

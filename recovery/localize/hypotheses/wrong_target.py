@@ -19,12 +19,12 @@ from recovery.localize.aims import (
     with_table,
 )
 from recovery.localize.hits import Look, in_question, lay_verge, looks
-from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
+from recovery.localize.hypothesis import Candidate, Hypothesis, Witness, anybody
 from recovery.localize.looks import before, instead, sight
 from recovery.localize.readings import Reading, names_rows, readings
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
-from recovery.localize.sides import BOTH_MIN, sides, speaks_for
+from recovery.localize.sides import BOTH_MIN, attested, sides, speaks_for, which_of_two
 from recovery.localize.statement import injective_columns, targets
 from recovery.messages import message
 from recovery.model import Act, FaultClass, Variant
@@ -260,4 +260,13 @@ def _candidate(other: _Other, scene: Scene) -> Candidate:
     )
 
 
-HYPOTHESIS = Hypothesis(FaultClass.WRONG_TARGET, propose, told, ask, admits)
+HYPOTHESIS = Hypothesis(
+    FaultClass.WRONG_TARGET,
+    propose,
+    told,
+    ask,
+    admits,
+    asks=which_of_two,
+    on_purpose=anybody,
+    attested=attested,
+)
