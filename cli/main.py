@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread, main_thread
 from types import FrameType
 from typing import NoReturn
 
@@ -98,8 +99,9 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    _listen()
     # Whoever ends us wants the scratch server ended too. In the background, Ctrl-C is ignored.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _STOPPING:
         if number != signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupted)
     # A short life with little garbage: what was imported stays, the rest is looked at seldom.
@@ -108,7 +110,41 @@ def main() -> NoReturn:
     sys.exit(run(sys.argv[1:]))
 
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PAUSE = 0.2  # seconds
 _asked_to_stop = Event()
+
+
+def _listen() -> None:
+    """A signal that comes while a query runs ends the program when the query ends: a thread beside
+    it breaks the query off."""
+    heard, said = os.pipe()
+    os.set_blocking(said, False)
+    signal.set_wakeup_fd(said, warn_on_full_buffer=False)
+    Thread(target=_break_off, args=(heard,), daemon=True, name="signals").start()
+
+
+def _break_off(heard: int) -> None:
+    while numbers := os.read(heard, 64):
+        place = _at()
+        # Where the program is cleaning up already, nothing is broken off any more.
+        while any(number in _STOPPING for number in numbers) and _at() == place:
+            _break_off_queries()
+            time.sleep(_PAUSE)
+
+
+def _break_off_queries() -> None:
+    from diffing.duck import break_off  # late: nobody may need it, and no thread is to keep it
+
+    break_off()
+
+
+def _at() -> tuple[int, int] | None:
+    """Where the program itself is: it stays in one place for as long as it waits for a query."""
+    frame = sys._current_frames().get(main_thread().ident or 0)
+    while frame is not None and frame.f_code is _interrupted.__code__:
+        frame = frame.f_back
+    return (id(frame), frame.f_lasti) if frame is not None else None
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 
 from diffing import queries
+from diffing.duck import Setting, connect
 from diffing.equality import Form, canonical
 from diffing.layout import Layout
 from diffing.model import Sides, State, Table
@@ -104,7 +105,7 @@ def export(folder: Path, layout: Layout, backup: Input | None, current: Input | 
 def scratch(folder: Path, memory_bytes: int, threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory DuckDB that spills into `folder` beyond `memory_bytes`. It loads and fetches
     nothing."""
-    settings: dict[str, str | bool | int | float | list[str]] = {
+    settings: dict[str, Setting] = {
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "memory_limit": str(memory_bytes) + "B",
@@ -112,7 +113,7 @@ def scratch(folder: Path, memory_bytes: int, threads: int) -> Iterator[duckdb.Du
     }
     if threads:
         settings["threads"] = threads
-    connection = duckdb.connect(":memory:", config=settings)
+    connection = connect(":memory:", settings)
     try:
         for statement in (*queries.SETTINGS, *queries.MACROS):
             connection.execute(statement)

@@ -24,6 +24,8 @@ from pathlib import Path
 
 import duckdb
 
+from diffing.duck import Setting, connect
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS divergence (
     "table" VARCHAR NOT NULL, key VARCHAR NOT NULL, kind VARCHAR NOT NULL,
@@ -71,11 +73,11 @@ CREATE TABLE IF NOT EXISTS staged (
 def open_facts(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     """The case database, made with its relations when it is new. Values stay text throughout:
     no extension is loaded, nothing is fetched."""
-    settings: dict[str, str | bool | int | float | list[str]] = {
+    settings: dict[str, Setting] = {
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
     }
-    connection = duckdb.connect(str(path), read_only=read_only, config=settings)
+    connection = connect(str(path), settings, read_only=read_only)
     if not read_only:
         connection.execute(SCHEMA)
     return connection

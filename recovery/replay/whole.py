@@ -13,11 +13,12 @@ import duckdb
 import psycopg
 from psycopg import Connection, sql
 
+from diffing.duck import Setting, connect
 from diffing.model import PINNED_SETTINGS, Schema, Table
 from recovery.scratch.cluster import about_the_server
 
 _BATCH = 1000  # rows sent at a time
-_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+_SETTINGS: dict[str, Setting] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "memory_limit": "512MB",
@@ -134,7 +135,7 @@ class WholeTables:
     def _differences(self, table: Table, before: Path, after: Path) -> None:
         place = self._folder / "whole.duckdb"
         try:
-            with duckdb.connect(str(place), config=_SETTINGS) as connection:
+            with connect(str(place), _SETTINGS) as connection:
                 texts = []
                 for old, new in _differing(connection, table, before, after):
                     told = {"table": table.name, "old": old, "new": new}
