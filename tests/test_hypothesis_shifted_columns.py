@@ -111,6 +111,25 @@ def test_the_step_that_made_the_rows_made_them_like_that(scratch, tmp_path):
     assert found == {str(200 + n): (f"Given{chr(64 + n)}", "proven") for n in range(1, 13)}
 
 
+def test_numbers_of_their_own_are_kept(scratch, tmp_path):
+    """The rows were imported under other numbers than a replay gives them: that names in each
+    other's place are no reuse of numbers, and nothing came that nobody wrote down."""
+    backup = """
+    CREATE TABLE guest (id serial PRIMARY KEY, house int NOT NULL, name text, email text);
+    INSERT INTO guest (house, name, email) SELECT 1, 'Ann ' || n, 'ann' || n || '@example.org'
+    FROM generate_series(1, 20) AS n;
+    """
+    load = "INSERT INTO guest (house, {}) VALUES " + ", ".join(
+        f"(1, 'Guest {n}', 'guest{n}@example.org')" for n in range(12)
+    )
+    happened = f"SELECT setval('guest_id_seq', 800); {load.format('email, name')};"
+    steps = [step("1", load.format("name, email"))]
+    with located(scratch, tmp_path, backup, happened, steps, complete=True) as case:
+        assert case.faults == [("1", "shifted-columns")]
+        found = case.targets("public.guest", "name")
+    assert found == {str(801 + n): (f"Guest {n}", "proven") for n in range(12)}
+
+
 def test_it_must_lose_against_a_step_that_says_it(scratch, tmp_path):
     logged = LEFT.format("batch = 1").rstrip(";")
     with located(scratch, tmp_path, BACKUP, LEFT.format("true"), [step("1", logged)]) as case:

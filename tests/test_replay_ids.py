@@ -285,3 +285,15 @@ def test_a_row_that_somebody_edited_keeps_its_number(made: Stage) -> None:
         'one public.orders {"id":"11"}',
         'two public.orders {"id":"12"}',
     ]
+
+
+def test_rows_are_known_by_values_that_stand_in_other_columns(made: Stage) -> None:
+    """Customer and state were exchanged by an import; short values say nothing by themselves."""
+    feed = next(one for one in made.ground.identities.feeds if one.table == "public.orders")
+    people = [f"customer-{k}" for k in range(4)]
+    exchanged = [order(50 + k, "open", "1.00", name) for k, name in enumerate(people)]
+    made.know({"public.orders": exchanged})
+    rows = [order(11 + k, name, "2.00", "open") for k, name in enumerate(people)]
+    assert made.ground.identities.began(feed, rows, act="load", after=10) == 49
+    strangers = [order(11 + k, f"stranger-{k}", "2.00", "x") for k in range(4)]
+    assert made.ground.identities.began(feed, strangers, act="load", after=10) is None

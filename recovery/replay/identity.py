@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS issued (
     act VARCHAR NOT NULL, text VARCHAR NOT NULL, sequence VARCHAR NOT NULL, number BIGINT NOT NULL)
 """
 _LIKELY_MAX = 1000  # rows of the current state looked at for one row of a step
+_TELLING = 4  # characters of a value that is known again in another column
 _ROWS_MAX = 20  # rows of one step that vote for where its numbers began
 
 
@@ -63,12 +64,7 @@ class Identities:
     def began(self, feed: Feed, rows: Sequence[Row], *, act: str, after: int) -> int | None:
         """The number before the first that an act issued, when `rows` are what it made: where
         the most of them find rows like them, at the same distances."""
-        fitting: dict[int, tuple[int, float]] = {}
-        for row in rows:
-            distance = int(str(row[feed.column])) - int(str(rows[0][feed.column]))
-            for found, told in self._fits(feed, row, act):
-                votes, sum_told = fitting.get(found - distance, (0, 0.0))
-                fitting[found - distance] = votes + 1, sum_told + told
+        fitting = self._votes(feed, rows, act) or self._votes(feed, rows, act, across=True)
         if not fitting:
             self._claim(feed, rows, act)
             return None
@@ -82,6 +78,18 @@ class Identities:
             ),
         )
         return first - feed.increment
+
+    def _votes(
+        self, feed: Feed, rows: Sequence[Row], act: str, *, across: bool = False
+    ) -> Mapping[int, tuple[int, float]]:
+        """Per first id that the rows may have: how many of them say so, and how much that tells."""
+        fitting: dict[int, tuple[int, float]] = {}
+        for row in rows:
+            distance = int(str(row[feed.column])) - int(str(rows[0][feed.column]))
+            for found, told in self._fits(feed, row, act, across=across):
+                votes, sum_told = fitting.get(found - distance, (0, 0.0))
+                fitting[found - distance] = votes + 1, sum_told + told
+        return fitting
 
     def settle(self) -> bool:
         """At the end of the first run: numbers that an act was given although nothing is like its
@@ -125,22 +133,24 @@ class Identities:
                     self._claims.add((feed.label, owner, act))
 
     def _fits(
-        self, feed: Feed, row: Row, act: str, *, given: bool = False
+        self, feed: Feed, row: Row, act: str, *, given: bool = False, across: bool = False
     ) -> list[tuple[int, float]]:
         """Ids of current rows that may be `row`, and how much the agreement tells. `given`: those
-        that other acts have as well."""
+        that other acts have as well. `across`: a value may stand in another column."""
         names = [name for name, value in row.items() if name != feed.column and value is not None]
         extras = self.extras.get(feed.table, ())
         places = self._index(feed)
         fits = []
-        for place in self._likely(feed, row, names):
+        for place in self._likely(feed, row, [*names, ""] if across else names):
             found = extras[place][feed.column]
-            agreeing = [name for name in names if extras[place].get(name) == row[name]]
+            agreeing = [(name, row[name]) for name in names if extras[place].get(name) == row[name]]
+            if across:
+                agreeing += _elsewhere(extras[place], row, names)
             if found is None or len(agreeing) < max(1, (len(names) + 1) // 2):
                 continue
             if not given and self._taken.get((feed.label, int(found)), act) != act:
                 continue
-            shares = [len(extras) / len(places[name, str(row[name])]) for name in agreeing]
+            shares = [len(extras) / len(places[name, str(value)]) for name, value in agreeing]
             if max(shares) == 1 and len(extras) > 1:
                 continue  # it agrees in what all rows have in common
             told = sum(1 + log(share) for share in shares)
@@ -184,20 +194,25 @@ class Identities:
             self._taken.setdefault((feed.label, number), act)
 
     def _index(self, feed: Feed) -> Mapping[tuple[str, str], list[int]]:
-        """Where in `extras` a column has a value."""
+        """Where in `extras` a column has a value; under the name '' where any has a long one."""
         if feed.table not in self._places:
             index: dict[tuple[str, str], list[int]] = {}
             for place, extra in enumerate(self.extras.get(feed.table, ())):
                 for name, value in extra.items():
                     if value is not None:
                         index.setdefault((name, value), []).append(place)
+                for value in {one for one in extra.values() if one and len(one) >= _TELLING}:
+                    index.setdefault(("", value), []).append(place)
             self._places[feed.table] = index
         return self._places[feed.table]
 
-    def _likely(self, feed: Feed, row: Row, names: Iterable[str]) -> Sequence[int]:
-        """Rows that share a value with `row`, those with its rarest values first."""
+    def _likely(self, feed: Feed, row: Row, names: Sequence[str]) -> Sequence[int]:
+        """Rows that share a value with `row` (with the name '', in any column), those with its
+        rarest values first."""
         index = self._index(feed)
-        lists = sorted((index.get((name, str(row[name])), []) for name in names), key=len)
+        wanted = [(name, row[name]) for name in names if name]
+        wanted += [("", value) for value in row.values() if "" in names]
+        lists = sorted((index.get((name, str(value)), []) for name, value in wanted), key=len)
         found: dict[int, None] = {}
         for places in lists:
             for place in places:
@@ -205,6 +220,12 @@ class Identities:
                     return tuple(found)
                 found[place] = None
         return tuple(found)
+
+
+def _elsewhere(extra: Row, row: Row, names: Iterable[str]) -> list[tuple[str, str | None]]:
+    """Values of `row` that the other one has in another column."""
+    there = {value for value in extra.values() if value and len(value) >= _TELLING}
+    return [("", row[name]) for name in names if extra.get(name) != row[name] in there]
 
 
 def feeds(schema: Schema) -> tuple[Feed, ...]:

@@ -32,10 +32,13 @@ _CHANGED_SHARE = 0.66  # two of three
 _ROWS_MAX = 5000
 _TEXTS = ("text", "character varying", "citext")
 
+# What stood in another column of the row is nothing new.
 _OTHERS = """
 CREATE OR REPLACE TEMP TABLE reused AS
-SELECT key FROM residue
+SELECT key FROM residue r
 WHERE "table" = $table AND kind = 'changed' AND list_contains($compared::VARCHAR[], "column")
+  AND NOT EXISTS (FROM residue o WHERE o."table" = r."table" AND o.key = r.key
+      AND o."column" <> r."column" AND o.predicted = r.current AND r.current <> '')
 GROUP BY key
 HAVING count(*) >= $least
    AND count(*) FILTER (list_contains($naming::VARCHAR[], "column")) = len($naming)
