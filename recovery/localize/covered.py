@@ -1,12 +1,14 @@
 """Which tables the log holds every change of, by what it says and by what is there."""
 
+from collections.abc import Mapping
+
 import duckdb
 
 from diffing.model import Schema
 from recovery.model import Event, Outcome, Replay, StepLog
 
 _UNEXPLAINED = """
-SELECT DISTINCT d."table" FROM divergence d
+SELECT d."table", d."column", count(*) FROM divergence d
 LEFT JOIN cell c ON c."table" = d."table" AND c.key = d.key AND c."column" = d."column"
 LEFT JOIN unstable u ON u."table" = d."table" AND u."column" = d."column"
 LEFT JOIN row r ON r."table" = d."table" AND r.key = d.key
@@ -14,6 +16,7 @@ WHERE u."column" IS NULL AND CASE d.kind
     WHEN 'changed' THEN c.key IS NULL OR c.f IS DISTINCT FROM d.current
     WHEN 'missing' THEN r.key IS NULL OR r.f
     WHEN 'extra' THEN r.key IS NULL OR NOT r.f ELSE true END
+GROUP BY ALL
 """
 
 
@@ -42,8 +45,14 @@ def covered(
 
 def unexplained(facts: duckdb.DuckDBPyConnection) -> frozenset[str]:
     """Tables that hold something that no step of the log explains, the faults included."""
+    return frozenset(table for table, _ in unexplained_cells(facts))
+
+
+def unexplained_cells(facts: duckdb.DuckDBPyConnection) -> Mapping[tuple[str, str], int]:
+    """How many cells of each table and column no step explains, the faults included; rows count
+    under the column ''."""
     rows = facts.execute(_UNEXPLAINED).fetchall()
-    return frozenset(str(table) for (table,) in rows)
+    return {(str(table), str(column)): int(count) for table, column, count in rows}
 
 
 def held_whole(

@@ -21,14 +21,15 @@ from recovery.localize.cells import (
     learn_unstable,
     name_columns,
 )
-from recovery.localize.complaints import heard, lay_out, unanswered
+from recovery.localize.complaints import heard, lay_out
 from recovery.localize.covered import covered, held_whole, unexplained
 from recovery.localize.drawn import lay_out_counters
 from recovery.localize.hypothesis import Candidate
 from recovery.localize.last_good import put_last_good
+from recovery.localize.odds import SAFE_ROOM, none_of_these, probability
 from recovery.localize.records import Faulty, find_records
-from recovery.localize.score import Score
-from recovery.localize.search import BY_CLASS, Findings, Found, Search, find_faults
+from recovery.localize.search import BY_CLASS, Findings, Search, find_faults
+from recovery.localize.trial import Found
 from recovery.model import (
     AssessmentVerdict,
     Cause,
@@ -48,8 +49,6 @@ from recovery.model import (
 
 BASE = "log"
 MOVED = "log-moved"
-_DOUBT = 0.4  # that what a step may have done was somebody's work afterwards
-_UNHEARD_BESIDE_DATA = 0.25  # of what complaints say against a fault that the data speak for
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +151,7 @@ def locate(given: Given) -> Located:
         (*counted, *damaged),
         kept,
         (*told.questions(facts, counted, found), *slow.questions, *complaints, *asked),
-        _none_of_these(given, found),
+        none_of_these(given.log, facts, found),
         told.assumptions(given.log, counted),
         told.coverage(given.base),
         told.does_not_prove(given.log, facts, contradicted, cut_short=searched.cut_short),
@@ -178,7 +177,7 @@ def _slow(given: Given, found: Sequence[Found], faults: Sequence[Fault]) -> deca
         given.log,
         faults,
         covered=covered(given.log, given.base, given.schema),
-        probability=round(1 - _none_of_these(given, found), 4),
+        probability=round(1 - none_of_these(given.log, given.facts, found), 4),
         first=len(found) + 1,
     )
 
@@ -224,7 +223,7 @@ def _grade(
         held_whole(given.log, given.base, given.schema, facts, faults=steps),
         others,
         candidate.omitted,
-        candidate.certain,
+        candidate.certain and none_of_these(given.log, facts, (found,)) < SAFE_ROOM,
     )
     find_records(facts, Faulty("faulty", act, candidate.targets), given.schema)
     asked = grading.prepare(facts, verdicts)
@@ -249,7 +248,7 @@ def _grade(
         candidate.step,
         candidate.fault_class,
         candidate.parameters,
-        _probability(given, found, found.score),
+        probability(given.log, facts, found, found.score),
         told.evidence(found),
         candidate.statement if candidate.fault_class is not FaultClass.AS_DESCRIBED else "",
         verdicts.cause,
@@ -271,19 +270,11 @@ def _alternatives(given: Given, found: Found, name: str) -> Iterator[Fault]:
             candidate.step,
             candidate.fault_class,
             candidate.parameters,
-            _probability(given, found, rival.score),
+            probability(given.log, given.facts, found, rival.score),
             told.rivalry(rival),
             candidate.statement,
             accepted=False,
         )
-
-
-def _probability(given: Given, found: Found, judged: Score) -> float:
-    """This explanation's share among those that compete, less what is left for none of them."""
-    best = found.score.fit
-    weights = [2.0 ** (one.score.fit - best) for one in (found.trial, *found.rivals)]
-    share: float = 2.0 ** (judged.fit - best) / sum(weights)
-    return round(share * (1 - _none_of_these(given, (found,))), 4)
 
 
 def _holding(history: History, other: History, act: str) -> History:
@@ -379,15 +370,3 @@ def _verdict(
     broken_word = any(given.log.covers(table) for table in contradicted)
     open_ends = cut_short or untried or complaints or restructured or without_log or broken_word
     return "inconclusive" if open_ends else "clean"
-
-
-def _none_of_these(given: Given, found: Sequence[Found]) -> float:
-    """The probability left for what no hypothesis reaches: a complete log leaves less room than a
-    partial one, and complaints that nothing explains speak for something else, most of all where
-    complaints are all that speaks for a fault."""
-    room = 0.01 if given.log.complete else 0.05
-    worst = max((2**-one.score.gain for one in found), default=1.0)
-    accused = any(one.accused for one in found)
-    unheard = unanswered(given.facts) * (1.0 if accused else _UNHEARD_BESIDE_DATA)
-    doubt = _DOUBT if any(one.doubtful for one in found) else 0.0
-    return round(min(1.0, max(room, worst, unheard, doubt)), 4)

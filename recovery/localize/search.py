@@ -47,6 +47,7 @@ from recovery.localize.rivals import last_to_write
 from recovery.localize.scene import Scene
 from recovery.localize.score import CREDIBLE, Score, score
 from recovery.localize.sides import sides
+from recovery.localize.trial import Found, Trial, explains_the_same, is_the_same
 from recovery.model import FaultClass, Forecast, History, Laboratory, Progress, Replay, StepLog
 
 # Classes of faults in which something else was done than the log says.
@@ -81,35 +82,6 @@ FAULTS_MAX = 3
 RIVALS_MAX = 4  # accused steps that are shown beside the likeliest
 _CLEAR_ROWS, _CLEAR_BITS = 5, 20.0  # what may be somebody's work is told of no less than these
 TRIALS_MAX = 8  # candidates of one class that are tried
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A candidate, how much it explains, and the name of its forecast."""
-
-    candidate: Candidate
-    score: Score
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An accepted fault, and rivals that explain the same and could not be told from it.
-    `accused`: complaints point at the step, nothing else does. `doubtful`: it may be work that
-    nobody wrote down as well."""
-
-    trial: Trial
-    rivals: tuple[Trial, ...]
-    accused: bool = False
-    doubtful: bool = False
-
-    @property
-    def candidate(self) -> Candidate:
-        return self.trial.candidate
-
-    @property
-    def score(self) -> Score:
-        return self.trial.score
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +202,8 @@ def _best(search: Search, scene: Scene, found: int) -> tuple[Found | None, list[
         others = [
             one
             for one in (*refused, *tried[place + 1 :])
-            if _explains_the_same(search.facts, trial, one)
-            and not _is_the_same(search.facts, trial, one)
+            if explains_the_same(search.facts, trial, one)
+            and not is_the_same(search.facts, trial, one)
         ]
         # What explains the same much better, and may be work that nobody wrote down, stays in
         # the way of a worse explanation.
@@ -381,33 +353,6 @@ def _accused(search: Search, scene: Scene, found: Sequence[Found]) -> Found | No
     best, *others = charges
     rivals = [one for one in others if best.score.fit - one.score.fit <= CREDIBLE]
     return Found(best, tuple(rivals[:RIVALS_MAX]), accused=True)
-
-
-def _is_the_same(facts: duckdb.DuckDBPyConnection, one: Trial, other: Trial) -> bool:
-    """Does the other say nothing else but, say, another moment that makes no difference?"""
-    a, b = one.candidate, other.candidate
-    if (a.fault_class, a.step, a.statement) != (b.fault_class, b.step, b.statement):
-        return False
-    told = 'SELECT "table", key, "column", value FROM forecast WHERE name ='
-    row = facts.execute(
-        f"SELECT count(*) FROM (({told} $one EXCEPT {told} $other)"
-        f" UNION ALL ({told} $other EXCEPT {told} $one))",
-        {"one": one.name, "other": other.name},
-    ).fetchone()
-    return row == (0,)
-
-
-def _explains_the_same(facts: duckdb.DuckDBPyConnection, one: Trial, other: Trial) -> bool:
-    """Do both forecasts change a cell to the same value?"""
-    row = facts.execute(
-        """SELECT count(*) FROM forecast a JOIN forecast b
-          ON a."table" = b."table" AND a.key = b.key AND a."column" = b."column"
-         AND a.value IS NOT DISTINCT FROM b.value
-        WHERE a.name = ? AND b.name = ?""",
-        [one.name, other.name],
-    ).fetchone()
-    assert row is not None
-    return int(row[0]) > 0
 
 
 def _rows_agree(scene: Scene, candidate: Candidate, told: Forecast) -> bool:

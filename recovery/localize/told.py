@@ -9,7 +9,8 @@ import duckdb
 from recovery.localize import structure
 from recovery.localize.hypothesis import Candidate
 from recovery.localize.score import Score
-from recovery.localize.search import BY_CLASS, Found, Trial
+from recovery.localize.search import BY_CLASS
+from recovery.localize.trial import Found, Trial
 from recovery.messages import message
 from recovery.model import Alternative, Fault, FaultClass, Outcome, Question, Replay, StepLog
 
