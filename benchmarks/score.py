@@ -125,7 +125,7 @@ def score(
 
 
 def _measured(server: Server, case: Case, found: dict[str, object], damage: Path) -> Measures:
-    measures = measure(found, damage, case, case.log.describes)
+    measures = measure(found, damage, case, case.plan.mode)
     said = parameters(server, case, listed_faults(found))
     named = [replace(one, parameters=word) for one, word in zip(measures.named, said, strict=True)]
     return replace(measures, named=tuple(named))

@@ -138,7 +138,8 @@ def locate(given: Given) -> Located:
     )
     more = tuple(replace(fault, cells=_labels(facts, fault.id)) for fault in slow.more)
     damaged = (*more, *_damaged(given, len(found) + len(more) + 1))
-    asked = (*structure.on_purpose(damaged), *structure.emptied(facts))
+    emptied = tuple(structure.emptied(facts, first=len(found) + len(damaged) + 1))
+    asked = (*structure.on_purpose(damaged), *(question for _, question in emptied))
     return Located(
         _verdict(
             given,
@@ -148,7 +149,7 @@ def locate(given: Given) -> Located:
             cut_short=searched.cut_short,
             doubtful=bool(found) and not damaged and all(one.doubtful for one in found),
         ),
-        (*counted, *damaged),
+        (*counted, *damaged, *(fault for fault, _ in emptied)),
         kept,
         (*told.questions(facts, counted, found), *slow.questions, *complaints, *asked),
         none_of_these(given.log, facts, found),

@@ -121,13 +121,17 @@ class Scene:
         """The act's place in the history, from 1."""
         return next(place for place, one in enumerate(self.history, 1) if one.id == act)
 
-    def doubted(self) -> Iterator[tuple[Act, Step]]:
-        """Acts that may have deviated from their step: the log says what was meant, or does not
-        say which, and they are no fault yet."""
+    def logged(self) -> Iterator[tuple[Act, Step]]:
+        """Acts of steps of the log that are no fault yet."""
         for act in self.history:
             step = self.step(act.id)
-            if step is not None and step.describes != "executed" and act.id not in self.taken:
+            if step is not None and act.id not in self.taken:
                 yield act, step
+
+    def doubted(self) -> Iterator[tuple[Act, Step]]:
+        """Those that may have deviated from their step: the log says what was meant, or does not
+        say which."""
+        return ((act, step) for act, step in self.logged() if step.describes != "executed")
 
     def aims(self, act: Act) -> tuple[Target, ...]:
         """What the act's statements name; see `statement.targets`."""

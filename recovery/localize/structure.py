@@ -129,29 +129,43 @@ def on_purpose(faults: Sequence[Fault]) -> Iterator[Question]:
             )
 
 
-def emptied(facts: duckdb.DuckDBPyConnection) -> tuple[Question, ...]:
-    """Tables of which no row is left that should be there, and no fault explains it."""
+def emptied(facts: duckdb.DuckDBPyConnection, *, first: int) -> Iterator[tuple[Fault, Question]]:
+    """Tables of which no row is left that should be there, and no fault explains it: as likely a
+    mistake as not, so listed, not claimed, and asked about. Numbered from F`first`."""
     rows = facts.execute(_EMPTIED, {"least": EMPTIED_ROWS_MIN}).fetchall()
-    return tuple(
-        Question(
-            f"E{number}",
-            message(
-                "{table} had {n} rows; none of them is there now, and no step says so. Was it"
-                " emptied on purpose?",
-                table=str(table),
-                n=int(count),
-            ),
-            (
-                Alternative(message("Yes"), message("It stays as it is"), 0),
-                Alternative(
-                    message("No"),
-                    message("Write a complaint about one of its rows, and assess again"),
-                    int(count),
-                ),
-            ),
-            int(count),
+    for number, (table, count) in enumerate(rows):
+        said = message(
+            "{table} had {n} rows; none of them is there now, and no step says so. Was it"
+            " emptied on purpose?",
+            table=str(table),
+            n=int(count),
         )
-        for number, (table, count) in enumerate(rows, 1)
+        fault = Fault(
+            f"F{first + number}",
+            "",
+            FaultClass.TRUNCATED_TABLE,
+            (("table", str(table)),),
+            0.5,
+            (message("None of the {n} rows of {table} is there", n=int(count), table=str(table)),),
+            "",
+            accepted=False,
+        )
+        yield fault, _emptied_on_purpose(f"E{number + 1}", said, int(count))
+
+
+def _emptied_on_purpose(name: str, said: str, rows: int) -> Question:
+    return Question(
+        name,
+        said,
+        (
+            Alternative(message("Yes"), message("It stays as it is"), 0),
+            Alternative(
+                message("No"),
+                message("Write a complaint about one of its rows, and assess again"),
+                rows,
+            ),
+        ),
+        rows,
     )
 
 

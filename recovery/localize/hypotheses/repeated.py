@@ -179,7 +179,7 @@ def propose(scene: Scene) -> Iterator[Candidate]:
     # An import that was done again is a class of its own.
     doubted = {
         act.id: act
-        for act, _ in scene.doubted()
+        for act, _ in scene.logged()
         if act.statements and not act.supplies and not is_list(act)
     }
     seen = [one for one in (*_copied(scene), *_moved(scene)) if one.step in doubted]
