@@ -629,6 +629,20 @@ def test_what_comes_behind_another_definition_is_told(ground: Stage) -> None:
         assert reran(found) == ("c",)
 
 
+def test_who_wrote_a_cell_before_another_definition_is_told(ground: Stage) -> None:
+    """What was written up to there is looked at by nobody here; decoding saw it."""
+    found = trial(
+        ground,
+        act("a", "INSERT INTO tag VALUES (9, 1, 'x')"),
+        act("b", "UPDATE tag SET v = 'y' WHERE id = 2"),
+        act("c", "CREATE INDEX ON tag (v)"),
+        act("d", "UPDATE tag SET v = v || '!'"),
+    )
+    with found.whatif:
+        found.same(Drop("d"))
+        assert [row[-1] for row in found.rows("fast")] == ["d", "b", "d", "a"]  # rows 1, 2, 3, 9
+
+
 def test_the_laboratory_asks_both_and_tells_one(ground: Stage) -> None:
     """The fast way where it can tell, the slow way where it cannot."""
     found = trial(

@@ -1,7 +1,7 @@
 """The rows of the relation `forecast`, from the rows that are otherwise in the end. They are what
 two whole replays laid side by side would give (`recovery.replay.forecast`)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -29,10 +29,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What happened to a row, in order: in this world, and in the base; with the acts' names."""
+    """What happened to a row, in order: in this world, and in the base; with the acts' names.
+    `earlier`: who wrote which column last, before what is known in such detail; '' is the row."""
 
     here: Sequence[tuple[str, Written]]
     base: Sequence[tuple[str, Written]]
+    earlier: Mapping[str, str]
 
 
 def lines(relation: Relation, key: str, row: Difference, past: Past) -> Iterator[Line]:
@@ -80,10 +82,13 @@ def _copies(relation: Relation, text: str, row: Difference, past: Past) -> Itera
 
 def _last(relation: Relation, key: str, place: int | None, past: Past) -> str:
     """Who wrote a cell last here, or in the base where nothing did; without a place, the row."""
+    column = "" if place is None else relation.columns[place].name
     for side in (past.here, past.base):
         for name, written in reversed(side):
             if _concerns(relation, key, place, written):
                 return name
+        if column in past.earlier:
+            return past.earlier[column]
     return ""
 
 

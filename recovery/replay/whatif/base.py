@@ -29,13 +29,18 @@ _COUNTED = """
 SELECT step, "table", count(*) FILTER (op = 'update'), count(*) FILTER ("column" = '')
 FROM effect WHERE run = ? GROUP BY ALL
 """
+_EARLIER = """
+SELECT "table", key, "column", last(step ORDER BY ordinal) FROM effect
+WHERE run = $run AND list_contains($steps::VARCHAR[], step) GROUP BY ALL
+"""
 
 
 @dataclass(slots=True)
 class Base:
     """`floor`: the last act that changed what the database is; what-ifs begin behind it. `known`:
     tables that the backup has. `blind`: those that decoding did not see whole. `obstacle`: why
-    nothing can be told at all, or ''."""
+    nothing can be told at all, or ''. `earlier`: who wrote the cells of a row last, up to the
+    floor; under the column '' who made or took away the row."""
 
     history: History
     relations: Relations
@@ -48,6 +53,7 @@ class Base:
     failed: frozenset[int] = frozenset()
     blind: frozenset[int] = frozenset()
     obstacle: str = ""
+    earlier: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def last(self) -> int:
@@ -113,7 +119,20 @@ def run_base(
     numbers = found.relations.numbers
     found.blind = frozenset(numbers[name] for name in base.blind if name in numbers)
     found.obstacle = found.obstacle or found.relations.obstacle or _checked(ground, base, found)
+    found.earlier = _earlier(ground, base, history[: floor + 1])
     return found, runner
+
+
+def _earlier(
+    ground: Ground, base: Replay, acts: History
+) -> Mapping[tuple[str, str], Mapping[str, str]]:
+    """Nobody noted what these wrote; decoding saw it."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    if acts:
+        names = {"run": base.run, "steps": [act.id for act in acts]}
+        for table, key, column, step in ground.facts.execute(_EARLIER, names).fetchall():
+            found.setdefault((str(table), str(key)), {})[str(column)] = str(step)
+    return found
 
 
 def _several(

@@ -349,6 +349,7 @@ class Course:
         return Past(
             [(one.act, one.written) for one in here],
             [(history[number].id, written) for number, written in base],
+            self._base.earlier.get((self._base.relations.tables[table].name, key), {}),
         )
 
 
