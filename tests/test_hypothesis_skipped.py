@@ -15,6 +15,7 @@ INSERT INTO total SELECT n, 0 FROM generate_series(0, 3) AS n;
 RAISE = "UPDATE product SET price = price * 1.10 WHERE store = 3"
 SUM = "UPDATE total t SET price = (SELECT sum(price) FROM product p WHERE p.store = t.store)"
 CLOSE = "UPDATE product SET state = 'closed' WHERE id < 4"
+TAKEN_BACK = "UPDATE product SET price = price / 1.10 WHERE store = 3"
 STEPS = [step("1", CLOSE), step("2", RAISE), step("3", SUM)]
 
 
@@ -55,9 +56,19 @@ def test_a_partial_log_and_a_suspicion(scratch, tmp_path):
 
 
 def test_a_step_that_was_taken_back_on_purpose(scratch, tmp_path):
-    happened = f"{CLOSE}; {RAISE}; UPDATE product SET price = price / 1.10 WHERE store = 3; {SUM}"
+    happened = f"{CLOSE}; {RAISE}; {TAKEN_BACK}; {SUM}"
     with located(scratch, tmp_path, BACKUP, happened, STEPS) as case:
         assert (case.located.verdict, case.faults) == ("clean", [])
+
+
+def test_of_many_rows_a_person_is_asked(scratch, tmp_path):
+    """Nobody tells whether it was left out or taken back: nothing is written of it."""
+    more = BACKUP.replace("generate_series(1, 16)", "generate_series(1, 48)")
+    for happened in (f"{CLOSE}; {SUM}", f"{CLOSE}; {RAISE}; {TAKEN_BACK}; {SUM}"):
+        with located(scratch, tmp_path, more, happened, STEPS) as case:
+            assert (case.located.verdict, case.faults) == ("inconclusive", [("2", "skipped")])
+            assert [one.id for one in case.located.questions] == ["F1-afterwards"]
+            assert {one.grade for one in case.damage("public.product")} == {"undecided"}
 
 
 def test_a_step_that_was_done_for_half_of_its_rows_is_another_fault(scratch, tmp_path):
@@ -91,7 +102,7 @@ def test_rows_that_nobody_has_touched(scratch, tmp_path):
 
 
 def test_rows_that_somebody_has_touched(scratch, tmp_path):
-    happened = f"{CLOSE}; {RAISE}; UPDATE product SET price = price / 1.10 WHERE store = 3; {SUM}"
+    happened = f"{CLOSE}; {RAISE}; {TAKEN_BACK}; {SUM}"
     with located(scratch, tmp_path, STAMPED, happened, STEPS) as case:
         assert (case.located.verdict, case.faults) == ("clean", [])
 

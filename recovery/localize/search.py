@@ -13,7 +13,7 @@ from itertools import islice
 import duckdb
 
 from diffing.model import Schema
-from recovery.deviation import Replace, deviate
+from recovery.deviation import Drop, Replace, deviate
 from recovery.localize.accusation import accused, charged
 from recovery.localize.cells import lay_side_by_side
 from recovery.localize.complaints import answered, reopened
@@ -81,6 +81,7 @@ BY_CLASS: dict[FaultClass, Hypothesis] = {one.fault_class: one for one in DEVIAT
 FAULTS_MAX = 3
 RIVALS_MAX = 4  # accused steps that are shown beside the likeliest
 _CLEAR_ROWS, _CLEAR_BITS = 5, 20.0  # what may be somebody's work is told of no less than these
+_SPARED_ROWS = 8  # the same of a step that left nothing: a few rows are put back by hand
 TRIALS_MAX = 8  # candidates of one class that are tried
 
 
@@ -216,14 +217,17 @@ def _best(search: Search, scene: Scene, found: int) -> tuple[Found | None, list[
 
 def _doubtful(scene: Scene, unsure: Sequence[Trial]) -> list[Found]:
     """Of what may be work that nobody wrote down: the step of the log that would explain all of it
-    to the letter, had it been run otherwise. A person has to say which it was. (That a step was
-    not run at all, or again, looks too much like ordinary work.)"""
+    to the letter, had it been run otherwise or not at all. A person has to say which it was."""
     for trial in unsure[:1]:  # the likeliest: what is worse only says the same in other words
         judged, step = trial.score, scene.step(trial.candidate.step)
-        otherwise = all(isinstance(one, Replace) for one in trial.candidate.happened)
-        clear = judged.hit_rows >= _CLEAR_ROWS and judged.gain >= _CLEAR_BITS
+        happened = trial.candidate.happened
+        otherwise = all(isinstance(one, Replace) for one in happened)
+        not_at_all = len(happened) == 1 and isinstance(happened[0], Drop)
+        least = _CLEAR_ROWS if otherwise else _SPARED_ROWS
+        clear = judged.hit_rows >= least and judged.gain >= _CLEAR_BITS
         spotless = not (judged.misses or judged.others or judged.agreement.fine)
-        if step is not None and step.action is not None and otherwise and clear and spotless:
+        logged = step is not None and step.action is not None
+        if logged and (otherwise or not_at_all) and clear and spotless:
             candidate = replace(trial.candidate, confirmed=False)
             return [Found(replace(trial, candidate=candidate), (), doubtful=True)]
     return []

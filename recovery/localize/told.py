@@ -175,11 +175,20 @@ def _as_run(fault: Fault, found: Found) -> Question:
 
 
 def _or_afterwards(fault: Fault, found: Found) -> Question:
-    """The step was run otherwise than it is written down, or somebody worked on its rows later."""
+    """The step was run otherwise than it is written down, or not at all; or somebody worked on its
+    rows later."""
     rows = found.score.hit_rows
+    left_out = fault.fault_class is FaultClass.SKIPPED
     return Question(
         f"{fault.id}-afterwards",
         message(
+            "{rows} rows are as if step {step} had not been run. Was it left out, or did somebody"
+            " take it back on purpose?",
+            rows=rows,
+            step=fault.step,
+        )
+        if left_out
+        else message(
             "{rows} rows are as if step {step} had been run otherwise. Was it, or did somebody"
             " change them afterwards on purpose?",
             rows=rows,
@@ -187,7 +196,7 @@ def _or_afterwards(fault: Fault, found: Found) -> Question:
         ),
         (
             Alternative(
-                message("It was run otherwise"),
+                message("It was left out") if left_out else message("It was run otherwise"),
                 message("Name two or more of the cells as wrong in the step log, and assess again"),
                 rows,
             ),
