@@ -297,3 +297,39 @@ def test_rows_are_known_by_values_that_stand_in_other_columns(made: Stage) -> No
     assert made.ground.identities.began(feed, rows, act="load", after=10) == 49
     strangers = [order(11 + k, f"stranger-{k}", "2.00", "x") for k in range(4)]
     assert made.ground.identities.began(feed, strangers, act="load", after=10) is None
+
+
+def test_numbers_of_a_supposition_are_those_of_no_other(made: Stage) -> None:
+    """Nothing in the current state says what the last insert issued: what was supposed first
+    decides nothing. A history that is run for more than a forecast is the ground of others."""
+    base = (
+        act("some", "INSERT INTO orders (customer, total) VALUES (1, 1)"),
+        act("who", "UPDATE customer SET name = 'Eve' WHERE id = 1"),
+        act("hers", "INSERT INTO orders (customer, total) SELECT id, 9 FROM customer WHERE id = 7"),
+    )
+    new = replace(base[1], statements=("INSERT INTO customer VALUES (7, 'Eve')",))
+    three = ("INSERT INTO orders (customer, total) VALUES (1, 1), (1, 2), (1, 3)",)
+    more = (replace(base[0], statements=three), new, base[2])
+    one = (base[0], new, base[2])
+
+    def hers(name: str) -> list[str]:
+        told = made.ground.facts.execute(
+            "SELECT key FROM forecast WHERE name = ? AND \"column\" = '' AND act = 'hers'"
+            " AND \"table\" = 'public.orders'",
+            [name],
+        )
+        return [str(key) for (key,) in told.fetchall()]
+
+    for suppositions in (("more", "one"), ("one", "more")):
+        made.know({})
+        laboratory = Laboratory(made.ground)
+        replayed = laboratory.run(base, "base")
+        assert replayed is not None
+        for name in suppositions:
+            supposed = more if name == "more" else one
+            laboratory.forecast_slowly(replayed, base, supposed, name)
+        assert (hers("one"), hers("more")) == (['{"id":"12"}'], ['{"id":"14"}'])
+    laboratory.run(more, "claimed")
+    laboratory.forecast_slowly(replayed, base, (new, base[2]), "after")
+    assert hers("after") == ['{"id":"14"}']
+    laboratory.close()

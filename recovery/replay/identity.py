@@ -5,6 +5,7 @@ then. Ids, once found, are the same in every run of the case.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import log
@@ -38,6 +39,14 @@ class Feed:
 
 
 @dataclass(slots=True)
+class Supposed:
+    """Numbers that steps of a supposed history issued, and no row of the current state has."""
+
+    issued: dict[tuple[str, str], Mapping[str, int]] = field(default_factory=dict)
+    taken: dict[tuple[str, int], str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Identities:
     """What is known about issued ids; shared by all runs of a case."""
 
@@ -49,6 +58,36 @@ class Identities:
     _unfound: set[tuple[str, str]] = field(default_factory=set)  # acts whose rows nothing is like
     _claims: set[tuple[str, str, str]] = field(default_factory=set)  # sequence, owner, claimant
     _settled: bool = False
+    _supposed: Supposed | None = None
+
+    @contextmanager
+    def supposing(self) -> Iterator[Supposed]:
+        """What a run of a supposed history finds in the current state holds for all runs. Numbers
+        that it only counted on to hold for it alone: what the next supposition comes to may not
+        depend on which were tried before."""
+        before, self._supposed = self._supposed, Supposed()
+        try:
+            yield self._supposed
+        finally:
+            supposed, self._supposed = self._supposed, before
+            for name in supposed.issued:
+                self.issued.pop(name, None)
+            for one in supposed.taken:
+                self._taken.pop(one, None)
+
+    def believe(self, supposed: Supposed) -> None:
+        """That history is run again, or no longer a mere supposition."""
+        for name, last in supposed.issued.items():
+            if name not in self.issued:
+                self.count_on(name, last)
+        for (label, number), act in supposed.taken.items():
+            self._take(label, act, [number], counted=True)
+
+    def count_on(self, name: tuple[str, str], last: Mapping[str, int]) -> None:
+        """A step issued the numbers behind these; no row of the current state says so."""
+        if self._supposed is not None and name not in self.issued:
+            self._supposed.issued[name] = last
+        self.issued[name] = last
 
     def match(self, feed: Feed, row: Row, *, act: str = "", after: int = 0) -> int | None:
         """The id of the current row that looks most like `row`; None when none looks like it.
@@ -188,10 +227,16 @@ class Identities:
                 self._taken[label, number] = act
         self.issued.update(found)
 
-    def take(self, feed: Feed, act: str, numbers: Iterable[int]) -> None:
-        """These ids are those of `act`, and of no other."""
+    def take(self, feed: Feed, act: str, numbers: Iterable[int], *, counted: bool = False) -> None:
+        """These ids are those of `act`, and of no other; `counted`: for all that is known."""
+        self._take(feed.label, act, numbers, counted=counted)
+
+    def _take(self, label: str, act: str, numbers: Iterable[int], *, counted: bool) -> None:
         for number in numbers:
-            self._taken.setdefault((feed.label, number), act)
+            one = label, number
+            if counted and self._supposed is not None and one not in self._taken:
+                self._supposed.taken[one] = act
+            self._taken.setdefault(one, act)
 
     def _index(self, feed: Feed) -> Mapping[tuple[str, str], list[int]]:
         """Where in `extras` a column has a value; under the name '' where any has a long one."""

@@ -17,6 +17,7 @@ from recovery.replay import capture, clock, effects, forecast, sentry
 from recovery.replay.alignment import align
 from recovery.replay.generated import filled
 from recovery.replay.ground import SEED, Ground, clone
+from recovery.replay.identity import Supposed
 from recovery.replay.order import learn_unsteady
 from recovery.replay.session import PreparationRefused, Session
 from recovery.replay.whatif import WhatIf, open_whatif
@@ -187,11 +188,13 @@ class _Opened:
 
 @dataclass(frozen=True, slots=True)
 class _Ran:
-    """A run whose effects are in the case database."""
+    """A run whose effects are in the case database; `supposed`: what it issued, when it was made
+    for a forecast."""
 
     history: History
     preparation: Preparation | None
     replay: Replay
+    supposed: Supposed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +227,13 @@ class Laboratory:
     def run(
         self, history: History, run: str, preparation: Preparation | None = None
     ) -> Replay | None:
-        done = (one.replay for one in self._ran.values()
+        done = (one for one in self._ran.values()
                 if one.history == history and one.preparation == preparation)  # fmt: skip
         if known := next(done, None):
-            effects.copy(self.ground.facts, known.run, run)
-            replay = replace(known, run=run)
+            if known.supposed is not None:
+                self.ground.identities.believe(known.supposed)
+            effects.copy(self.ground.facts, known.replay.run, run)
+            replay = replace(known.replay, run=run)
         else:
             self.ground.identities.recall(self.ground.facts)
             try:
@@ -262,8 +267,10 @@ class Laboratory:
     ) -> Forecast | None:
         """By replaying all of it: the slow way that is always right."""
         run = f"{name}{_SLOWLY}"
-        replay = self.run(deviant, run)
+        with self.ground.identities.supposing() as supposed:
+            replay = self.run(deviant, run)
         assert replay is not None
+        self._ran[run] = replace(self._ran[run], supposed=supposed)
         forecast.lay(self.ground.facts, base.run, run, name)
         if sum(one.endswith(_SLOWLY) for one in self._ran) > _FORECASTS_KEPT:
             self._forget(run)

@@ -71,11 +71,14 @@ class Sequences:
         self._connection.execute("SET LOCAL TimeZone = 'UTC'")
         last: dict[str, int] = {}
         made: dict[str, list[int]] = {}
+        unfound: set[str] = set()
         for feed in moved:
             before = begun[feed.label]
             rows = issued_rows(self._connection, feed, self._schema, (before, now[feed.label]))
             found = self._identities.began(feed, rows, act=trial.act.id, after=before)
             last[feed.label] = before if found is None else found
+            if found is None:
+                unfound.add(feed.label)
             made[feed.label] = [int(str(row[feed.column])) for row in rows]
         if (
             not trial.settled
@@ -83,6 +86,11 @@ class Sequences:
             and any(last[label] != begun[label] for label in last)
         ):
             raise IdsFound(last)
-        self._identities.issued[name] = {label: begun[label] for label in last}
+        issued = {label: begun[label] for label in last}
+        if trial.settled or unfound == last.keys():
+            self._identities.count_on(name, issued)
+        else:
+            self._identities.issued[name] = issued
         for feed in moved:
-            self._identities.take(feed, trial.act.id, made[feed.label])
+            counted = trial.settled or feed.label in unfound
+            self._identities.take(feed, trial.act.id, made[feed.label], counted=counted)

@@ -252,7 +252,7 @@ class Stretches:
             if (n := begun[feed.label]) is not None and self._position(feed, before | now) != n
         }
         if moved:
-            self._identities.issued[leg.key] = moved
+            self._identities.count_on(leg.key, moved)
 
     def _position(self, feed: Feed, stands: Stands) -> int | None:
         oid = self._sequences.get(feed.label)

@@ -128,7 +128,8 @@ class WhatIf:
         self.computed = 0
         self.refusal = ""
         try:
-            return self._forecast(deviant, name, exact=exact)
+            with self.ground.identities.supposing():
+                return self._forecast(deviant, name, exact=exact)
         except Untold as untold:
             self.refusal = str(untold)
             return None

@@ -163,7 +163,7 @@ class Runner:
         if any(identities.extras.get(one.table) for one in moved):
             raise Untold("its ids have to be looked for among those of the current state")
         if moved:
-            identities.issued[text] = {one.label: start[one.label] for one in moved}
+            identities.count_on(text, {one.label: start[one.label] for one in moved})
 
     def _judge(self, act: Act, error: psycopg.Error) -> None:
         """Go on after a failure, where that is a failure of the act."""
