@@ -118,7 +118,7 @@ class Moment:
             found: dict[str, tuple[object, ...]] = {}
             for shape in shapes(connection):
                 query = sql.SQL(
-                    "SELECT count(*), sum(hashtextextended(t::text, 0)), {} FROM {} t"
+                    "SELECT count(*), sum(hashtextextended((t.*)::text, 0)), {} FROM {} t"
                 ).format(sql.Literal(" ".join(shape.columns)), shape.identifier)
                 found[shape.name] = connection.execute(query).fetchone() or ()
         return found

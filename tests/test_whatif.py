@@ -69,6 +69,8 @@ CREATE VIEW rich AS SELECT id, owner, balance FROM account WHERE balance > 150;
 CREATE TABLE counter (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text);
 CREATE SEQUENCE ticket;
 CREATE TABLE drawn (name text PRIMARY KEY, ticket int);
+CREATE TABLE named (t text, v int);
+INSERT INTO named VALUES ('1', 1), ('2', 2);
 CREATE TABLE kinds (id int PRIMARY KEY, t timestamptz, f float8, j jsonb, b bytea, a text[]);
 INSERT INTO kinds VALUES (1, '2026-01-01 10:00+00', 0.1, '{"a": [1]}', '\x00ff', '{"a b",NULL}');
 """
@@ -641,6 +643,22 @@ def test_who_wrote_a_cell_before_another_definition_is_told(ground: Stage) -> No
     with found.whatif:
         found.same(Drop("d"))
         assert [row[-1] for row in found.rows("fast")] == ["d", "b", "d", "a"]  # rows 1, 2, 3, 9
+
+
+def test_columns_may_be_called_as_we_call_rows(ground: Stage) -> None:
+    """Their names win over those that our own statements give to whole rows."""
+    sums = "UPDATE total SET n = (SELECT sum(v) FROM named) WHERE owner = (SELECT v FROM tag)"
+    found = trial(
+        ground,
+        act("a", "DELETE FROM tag WHERE id > 1"),
+        act("b", "UPDATE tag SET v = 'o1'"),
+        act("c", sums),
+        act("d", "INSERT INTO named VALUES ('3', 4)"),
+        act("e", "TRUNCATE kinds"),
+    )
+    with found.whatif:
+        assert [row[4] for row in found.same(Replace("b", ("UPDATE tag SET v = 'o2'",)))][-1] == "3"
+        found.same(Drop("e"))
 
 
 def test_the_laboratory_asks_both_and_tells_one(ground: Stage) -> None:

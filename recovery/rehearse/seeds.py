@@ -75,7 +75,7 @@ def row_text(connection: Connection, relation: Relation, key: str) -> str:
     """The row as it is now; '' when there is none."""
     if key.startswith('{"#row":'):
         return ""  # one of equal copies: counted with all rows of the table
-    query = sql.SQL("SELECT t::text FROM {} AS t WHERE {}").format(
+    query = sql.SQL("SELECT (t.*)::text FROM {} AS t WHERE {}").format(
         name_of(relation), by_key(relation, json.loads(key))
     )
     return ", ".join(str(row[0]) for row in connection.execute(query).fetchall())

@@ -57,7 +57,7 @@ CREATE FUNCTION {SCHEMA}.emptied() RETURNS trigger LANGUAGE plpgsql {_SET} AS $b
 DECLARE n bigint := {_NEXT}; rows bigint;
 BEGIN
   EXECUTE pg_catalog.format('INSERT INTO {SCHEMA}.log'
-    ' SELECT $1 + row_number() OVER (), $2, $3::int, t::text, NULL FROM ONLY %I.%I AS t',
+    ' SELECT $1 + row_number() OVER (), $2, $3::int, (t.*)::text, NULL FROM ONLY %I.%I AS t',
     TG_TABLE_SCHEMA, TG_TABLE_NAME)
     USING n, pg_catalog.current_setting('dbmend.mark', true), TG_ARGV[0];
   GET DIAGNOSTICS rows = ROW_COUNT;

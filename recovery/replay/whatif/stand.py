@@ -153,7 +153,7 @@ class Stand:
             if have > want:
                 yield sql.SQL(
                     "DELETE FROM {table} WHERE (tableoid, ctid) IN (SELECT t.tableoid, t.ctid"
-                    " FROM {table} AS t WHERE t::text = {} LIMIT {})"
+                    " FROM {table} AS t WHERE (t.*)::text = {} LIMIT {})"
                 ).format(sql.Literal(text), sql.Literal(have - want), table=relation.identifier)
         if come:
             yield insert.format(sql.Literal(come))
