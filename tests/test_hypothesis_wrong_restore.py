@@ -1,6 +1,9 @@
 """wrong-restore: where it wins, and where it must not be claimed."""
 
-from tests.located import Damaged, located, step
+import pytest
+
+from recovery.model import Step
+from tests.located import START, Damaged, located, step
 
 BACKUP = """
 CREATE TABLE price (id int PRIMARY KEY, amount numeric(10,2) NOT NULL);
@@ -64,6 +67,28 @@ def test_one_step_that_left_nothing_is_no_version(scratch, tmp_path):
     happened = after("1", "3", "4", "5", "6", "7", "8")
     with located(scratch, tmp_path, BACKUP, happened, LOG) as case:
         assert ("", "wrong-restore") not in case.faults + case.alternatives
+
+
+@pytest.mark.parametrize(
+    ("what", "suspect", "faults"),
+    [
+        ("Restored price from an older copy", True, [("6", "wrong-restore")]),
+        ("Restored price from an older copy", False, []),
+        ("Restored stock from an older copy", True, []),
+    ],
+)
+def test_somebody_suspects_that_it_was_a_restore(scratch, tmp_path, what, suspect, faults):
+    """Two steps are fewer than a version needs; words that name the table make up for that."""
+    restored = Step("6", 0, what, None, suspect=suspect, at=START)
+    steps = [LOG[0], LOG[1], LOG[2], restored, LOG[7]]
+    happened = f"CREATE TEMP TABLE saved AS TABLE price; {after('1', '2', '3')} {PUT_BACK}" + after(
+        "8"
+    )
+    with located(scratch, tmp_path, BACKUP, happened, steps) as case:
+        assert case.faults == faults
+        found = {(one.key, one.target, one.grade) for one in case.damage("public.price")}
+    wanted = {"1": "101.00", "2": "102.00", "3": "203.00", "4": "204.00", "5": "205.00"}
+    assert found == {(f'{{"id":"{n}"}}', one, "stale") for n, one in wanted.items() if faults}
 
 
 def test_a_log_that_is_complete(scratch, tmp_path):

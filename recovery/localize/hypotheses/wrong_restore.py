@@ -25,11 +25,13 @@ from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.statement import Target
+from recovery.localize.testimony import suspected
 from recovery.messages import message
-from recovery.model import Act, FaultClass
+from recovery.model import Act, FaultClass, Step
 
 _STEPS_MIN = 3  # that left nothing: fewer are no version
 _GONE_SHARE = 0.9
+_TOLD_BITS = 4.0  # of a restore that somebody suspects: which tables and when is said
 _ROWS_MAX = 20_000  # rows that one statement puts back
 _BATCH = 1000
 
@@ -119,16 +121,18 @@ def propose(scene: Scene) -> Iterator[Candidate]:
             if trace.table not in window.tables:
                 window = window.with_table(trace) or window
         names = tuple(sorted(window.tables))
+        step = _told_of(scene, window)
         survived = any(
             place > window.first
             for trace in traces
             for place in trace.there
             if trace.table not in names or place > window.last
         )
-        if len(window.gone) < _STEPS_MIN or not survived or names in tried:
+        version = len(window.gone) >= _STEPS_MIN and survived
+        if not (version or step) or names in tried:
             continue
         tried.add(names)
-        candidate = _candidate(scene, window)
+        candidate = _candidate(scene, window, step)
         if candidate is not None:
             yield candidate
 
@@ -153,6 +157,20 @@ def told(candidate: Candidate, score: Score) -> str:
         tables=named["tables"],
         steps=named["lost"],
     )
+
+
+def _told_of(scene: Scene, window: _Window) -> Step | None:
+    """The suspected step in words that names the tables and came behind all that is gone."""
+    steps = {
+        step.id: step
+        for name in window.tables
+        if (step := suspected(scene, name, (), None)) is not None
+    }
+    found = next(iter(steps.values()), None)
+    known = found is not None and any(act.id == found.id for act in scene.history)
+    if len(steps) != 1 or not known or found is None:
+        return None
+    return found if window.last < scene.place(found.id) < window.ceiling else None
 
 
 def _traces(scene: Scene) -> tuple[_Trace, ...]:
@@ -183,7 +201,7 @@ def _windows(trace: _Trace, places: int) -> Iterator[_Window]:
         floor, run = place, []
 
 
-def _candidate(scene: Scene, window: _Window) -> Candidate | None:
+def _candidate(scene: Scene, window: _Window, step: Step | None) -> Candidate | None:
     acts = scene.history
     tables: list[_Older] = []
     for table in _in_order(scene.schema, window.tables):
@@ -195,7 +213,7 @@ def _candidate(scene: Scene, window: _Window) -> Candidate | None:
     targets = tuple(target for one in tables for target in one.targets())
     if not statements:
         return None
-    last = acts[window.last - 1]
+    last = acts[(scene.place(step.id) if step else window.last) - 1]
     name = f"~wrong-restore/{'+'.join(window.tables)}"
     lost = [acts[place - 1].id for place in sorted(window.gone)]
     parameters = [("tables", ", ".join(sorted(window.tables))), ("lost", ", ".join(lost))]
@@ -203,13 +221,15 @@ def _candidate(scene: Scene, window: _Window) -> Candidate | None:
         parameters.append(("version", acts[window.floor - 1].id))
     return Candidate(
         FaultClass.WRONG_RESTORE,
-        "",
+        step.id if step else "",
         name,
         tuple(parameters),
         "",
         (Insert(last.id, Act(name, statements, last.at + timedelta(milliseconds=1))),),
         (),
-        8.0 + 2 * math.log2(max(len(acts), 2)) + math.log2(max(len(scene.schema.tables), 2)),
+        _TOLD_BITS
+        if step
+        else 8.0 + 2 * math.log2(max(len(acts), 2)) + math.log2(max(len(scene.schema.tables), 2)),
         targets,
     )
 
