@@ -88,3 +88,25 @@ def test_it_must_lose_where_the_record_is_still_there(scratch, tmp_path):
         assert case.faults == [("", "unlogged")]
         bookings = case.targets("public.booking", "person")
     assert bookings == {str(n): ("2", "stale") for n in MOVED}
+
+
+def test_the_log_has_the_merge_of_another_record(scratch, tmp_path):
+    """Person 1 was to go into person 3; person 2 did. Nothing but the step is to blame for both."""
+    meant = "UPDATE booking SET person = 3 WHERE person = 1"
+    happened = f"{LOGGED}; {meant.replace('person = 1', 'person = 2')}"
+    steps = [step("1", LOGGED), step("2", meant)]
+    # What was overwritten blindly is stale; what was left out has its target in the log.
+    for said, known in (([wrong(5), wrong(9)], {"stale", "consistent"}), ([], {"stale"})):
+        with located(scratch, tmp_path, BACKUP, happened, steps, complaints=said) as case:
+            assert case.faults[:1] == [("2", "wrong-merge")]
+            named = dict(case.fault.parameters)
+            assert (named["logged"], named["merged"], named["into"]) == ("1", "2", "3")
+            grades = {one.grade for one in case.damage("public.booking") if one.column == "person"}
+        assert grades == known
+
+
+def test_a_merge_that_the_log_has_is_none(scratch, tmp_path):
+    meant = "UPDATE booking SET person = 3 WHERE person = 1"
+    said = [wrong(5)]
+    with located(scratch, tmp_path, BACKUP, meant, [step("2", meant)], complaints=said) as case:
+        assert case.faults == []

@@ -10,6 +10,7 @@ and refers to the record that stayed may belong to either: a person has to say w
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,13 +19,15 @@ import duckdb
 from psycopg import sql
 
 from diffing.model import ForeignKey, Schema, Table
-from recovery.deviation import Insert
+from recovery.deviation import Insert, Replace
+from recovery.localize.aims import faithful_columns
 from recovery.localize.by_key import among
 from recovery.localize.clusters import json_path
 from recovery.localize.conditions import literal
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
+from recovery.localize.sides import attested, sides, speaks_for, which_of_two
 from recovery.localize.statement import Target
 from recovery.localize.testimony import on_purpose_or_not, suspected
 from recovery.messages import message
@@ -57,6 +60,13 @@ WHERE NOT c.answered AND (
                  AND r.predicted = $gone AND r.current = $stays
                  AND c."column" IN ('', r."column")))
 """
+# Acts that let what referred to one record refer to the one that stayed.
+_LOGGED = """
+SELECT DISTINCT e.step, e.old FROM effect e
+JOIN (SELECT unnest($tables::VARCHAR[]) AS "table", unnest($columns::VARCHAR[]) AS "column") k
+  ON k."table" = e."table" AND k."column" = e."column"
+WHERE e.run = $run AND e.op = 'update' AND e.new = $stays AND e.old IS NOT NULL ORDER BY ALL
+"""
 # What came since the backup, is in no step, and refers to the record that stayed.
 _CAME_SINCE = """
 INSERT INTO damage
@@ -79,6 +89,7 @@ class _Merge:
     stays: str
     rows: int
     left: tuple[tuple[str, str | None], ...]  # changed cells of the record; none: it is gone
+    marked: bool  # the record that nothing refers to any more is gone or changed
     wrong: int
     right: int
     step: Step | None
@@ -89,11 +100,17 @@ def propose(scene: Scene) -> Iterator[Candidate]:
         _merges(scene), key=lambda one: (-one.wrong - one.right, -one.rows, one.gone, one.stays)
     )
     for merge in merges[:_PAIRS_MAX]:
-        yield _candidate(scene, merge)
+        yield from _as_logged(scene, merge)
+        said = merge.wrong or merge.step or scene.log.covers(merge.parent.name)
+        if said and merge.marked:
+            yield _candidate(scene, merge)
 
 
 def admits(scene: Scene, candidate: Candidate, score: Score, witness: Witness) -> bool:
-    return witness.testified
+    if not _of_a_step(candidate):
+        return witness.testified
+    found = sides(scene.facts, candidate.act, candidate.targets)
+    return speaks_for(found, witness, candidate.statement)
 
 
 def told(candidate: Candidate, score: Score) -> str:
@@ -131,6 +148,8 @@ def asks(
     facts: duckdb.DuckDBPyConnection, candidate: Candidate, fault: Fault
 ) -> tuple[Question, ...]:
     named = dict(candidate.parameters)
+    if _of_a_step(candidate):
+        return which_of_two(facts, candidate, fault)
     row = facts.execute(
         """SELECT count(*) FROM damage WHERE fault = ? AND grade = 'undecided' AND backup IS NULL
            AND predicted IS NULL AND "column" <> '' """,
@@ -206,22 +225,17 @@ def _merges(scene: Scene) -> Iterator[_Merge]:
             for gone, stays, count in rows:
                 moved.setdefault((str(gone), str(stays)), []).append((key, int(count)))
         for (gone, stays), found in sorted(moved.items()):
-            merge = _merge(scene, table, (gone, stays), found)
-            if merge is not None:
-                yield merge
+            yield _merge(scene, table, (gone, stays), found)
 
 
 def _merge(
     scene: Scene, table: Table, pair: tuple[str, str], found: Sequence[tuple[ForeignKey, int]]
-) -> _Merge | None:
-    """The merge of this pair, if people say something about it and the record is gone or
-    changed."""
+) -> _Merge:
+    """The merge of this pair."""
     gone, stays = pair
     column = table.key.columns[0]
     keys = {name: _key(column, value) for name, value in (("gone_key", gone), ("stays_key", stays))}
     left = scene.facts.execute(_LEFT, {"table": table.name, "key": keys["gone_key"]}).fetchall()
-    if not left:
-        return None
     marks = tuple((str(name), value) for kind, name, value in left if kind == "changed")
     refers = [f"{key.table}\x1f{key.columns[0]}" for key, _ in found]
     row = scene.facts.execute(
@@ -230,11 +244,18 @@ def _merge(
     assert row is not None
     wrong, right = (int(number) for number in row)
     step = suspected(scene, table.name, (), None)
-    if not (wrong or step or scene.log.covers(table.name)):
-        return None
     rows = sum(count for _, count in found)
     return _Merge(
-        table, tuple(key for key, _ in found), gone, stays, rows, marks, wrong, right, step
+        table,
+        tuple(key for key, _ in found),
+        gone,
+        stays,
+        rows,
+        marks,
+        bool(left),
+        wrong,
+        right,
+        step,
     )
 
 
@@ -267,6 +288,39 @@ def _candidate(scene: Scene, merge: _Merge) -> Candidate:
         tuple(_targets(merge)),
         certain=said or (merge.wrong > 0 and (covered or merge.step is not None)),
     )
+
+
+def _as_logged(scene: Scene, merge: _Merge) -> Iterator[Candidate]:
+    """The same where the log has a merge of another record into the one that stayed: the step was
+    done to the wrong record."""
+    doubted = {act.id: act for act, _ in scene.doubted()}
+    names = {
+        "run": scene.base.run,
+        "tables": [key.table for key in merge.keys],
+        "columns": [key.columns[0] for key in merge.keys],
+        "stays": merge.stays,
+    }
+    for name, meant in scene.facts.execute(_LOGGED, names).fetchall():
+        act, step = doubted.get(str(name)), scene.step(str(name))
+        if act is None or step is None or meant == merge.gone:
+            continue
+        text = re.compile(rf"(?<!\w){re.escape(str(meant))}(?!\w)")
+        statements = tuple(text.sub(lambda _: merge.gone, one) for one in act.statements)
+        parameters = (("logged", str(meant)), ("merged", merge.gone), ("into", merge.stays))
+        aimed = scene.aims(act)
+        yield Candidate(
+            FaultClass.WRONG_MERGE,
+            act.id,
+            act.id,
+            (("table", merge.parent.name), *parameters, ("moved", str(merge.rows))),
+            ";\n".join(statements),
+            (Replace(act.id, statements),),
+            (),
+            math.log2(max(len(scene.history), 2)) + 1,
+            aimed,
+            faithful_columns(";".join(statements)),
+            confirmed=step.describes == "intended" or step.suspect or scene.covered(aimed),
+        )
 
 
 def _statements(schema: Schema, merge: _Merge) -> Iterator[str]:
@@ -311,6 +365,18 @@ def _targets(merge: _Merge) -> Iterator[Target]:
         yield Target("delete", merge.parent.name, frozenset())
 
 
+def _of_a_step(candidate: Candidate) -> bool:
+    """One merge left out on purpose, and another made: without a witness that may be."""
+    return "logged" in dict(candidate.parameters)
+
+
 HYPOTHESIS = Hypothesis(
-    FaultClass.WRONG_MERGE, propose, told, admits=admits, settle=settle, asks=asks
+    FaultClass.WRONG_MERGE,
+    propose,
+    told,
+    admits=admits,
+    settle=settle,
+    asks=asks,
+    on_purpose=_of_a_step,
+    attested=attested,
 )
