@@ -3,7 +3,7 @@ Imports nothing of the product, and says once more in its own words what the pro
 
 The clock is a function that stands before the real one in the search path and reads a setting. Of
 numbers from sequences the promise is: what a step issued in the base it issues again wherever that
-still goes, and what was issued once is not issued twice.
+still goes, and what was issued once is not issued twice. What does not go that way takes none.
 """
 
 import hashlib
@@ -113,9 +113,10 @@ class PlainRuns:
         learn: bool,
     ) -> bool:
         start = self._positions()
+        everything = self._positions(self._all)
         known = issued.get(name)
         for begun in ([{**start, **known}] if known else []) + [start]:
-            self._set(begun)
+            self._set({**everything, **begun})
             try:
                 with self.connection.transaction():
                     for text in batch:

@@ -16,6 +16,7 @@ from recovery.replay.identity import (
     set_positions,
     still_there,
 )
+from recovery.replay.stands import put_back
 from recovery.replay.trial import IdsFound, Trial
 
 _ROUNDS_MAX = 3  # ids of one table may depend on those of another
@@ -57,6 +58,11 @@ class Sequences:
         if last:
             set_positions(self._connection, self.feeds, last)
             self.at = None
+
+    def again(self, trial: Trial) -> None:
+        """What was tried took no numbers: the customer ran it once."""
+        put_back(self._connection, trial.stood)
+        self.at = None
 
     def match(self, trial: Trial, now: Mapping[str, int]) -> None:
         """Remember which ids were issued. Raises IdsFound when it should have been others."""

@@ -24,8 +24,9 @@ from recovery.replay.looks import may_wait, moved, read_looks, readable
 from recovery.replay.order import Disorder
 from recovery.replay.sequences import Sequences
 from recovery.replay.silence import silent
+from recovery.replay.stands import read_stands
 from recovery.replay.statements import Statements
-from recovery.replay.stretch import Manner, Stretches
+from recovery.replay.stretch import Manner, Stopped, Stretches
 from recovery.replay.supply import place_of
 from recovery.replay.transactions import (
     Batch,
@@ -155,14 +156,14 @@ class Session:
         return self._parts(act, account)
 
     def _parts(
-        self, act: Act, account: Account, begun: int = 0, error: psycopg.Error | None = None
+        self, act: Act, account: Account, begun: int = 0, stopped: Stopped | None = None
     ) -> StepOutcome:
-        """From the part `begun` on, of which trying it once has come to that error."""
+        """From the part `begun` on, which stopped so when it was tried."""
         try:
             for number, batch in enumerate(batches(act)):
                 if number >= begun:
-                    self._batch(act, number, batch, account, error)
-                    error = None
+                    self._batch(act, number, batch, account, stopped)
+                    stopped = None
         except Refused as refused:
             own = isinstance(refused, Unsupplied)
             return account.told(act, Outcome.NOT_REPLAYED if own else Outcome.FAILED, str(refused))
@@ -203,7 +204,7 @@ class Session:
             act, begun = stopped.leg.act, stopped.leg.number
             self.written[act.id] = accounts[act.id].written
             self._enter(act, anew=not begun and not self._connection.closed)
-            yield self._parts(act, accounts[act.id], begun, stopped.error)
+            yield self._parts(act, accounts[act.id], begun, stopped)
             going = [leg for leg in going[len(passed) :] if leg.act is not act]
 
     def _enter(self, act: Act, *, anew: bool = True) -> None:
@@ -217,13 +218,15 @@ class Session:
     # --- one transaction of a step ----------------------------------------------------------------
 
     def _batch(
-        self, act: Act, number: int, batch: Batch, account: Account, error: psycopg.Error | None
+        self, act: Act, number: int, batch: Batch, account: Account, stopped: Stopped | None
     ) -> None:
-        """`error` is what it has come to, if it was tried. Raises Refused; then nothing of the
-        batch is left."""
+        """`stopped` is how, if it was tried. Raises Refused; then nothing of the batch is left."""
+        error = stopped.error if stopped else None
+        stood = stopped.stands if stopped and error else read_stands(self._connection)
         name = f"{act.id}/{number}" if number else act.id
         known = self.identities.issued.get((name, "\n".join(batch.statements)))
-        trial = Trial(act, name, batch, self._sequences.feeds, self._sequences.positions(), known)
+        start = self._sequences.positions()
+        trial = Trial(act, name, batch, self._sequences.feeds, start, known, stood)
         begin: Mapping[str, int] = known or {}
         try:
             if self._whole is not None and batch.wrapped and batch.kept:
@@ -247,6 +250,7 @@ class Session:
                     self._sequences.feeds = trial.feeds
                     self._recover(refusal)
                     self._amend(trial, refusal)
+                self._sequences.again(trial)
                 begin, error = trial.begun, None
         finally:
             if self._whole is not None:

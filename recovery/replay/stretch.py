@@ -24,6 +24,7 @@ from recovery.replay import clock
 from recovery.replay.identity import Feed, Identities
 from recovery.replay.legs import Leg
 from recovery.replay.sentry import BY_ITSELF
+from recovery.replay.stands import Stands, put_back, read_stands
 from recovery.replay.statements import WRITES
 
 _NAMES = """
@@ -43,7 +44,6 @@ _ANEW = (
     b"CLOSE ALL",
 )
 _WRITES = tuple(name.encode() for name in WRITES)
-Stands = dict[int, tuple[int, bool]]  # per sequence: a number, and whether that was issued
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,11 @@ class Passed:
 @dataclass(frozen=True, slots=True)
 class Stopped:
     """A leg of which nothing is left. Without an error it was as good as not tried; with one,
-    that is what trying it has come to."""
+    that is what trying it has come to, and sequences stood so before."""
 
     leg: Leg
     error: psycopg.Error | None
+    stands: Stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class Stretches:
             done, stopped = (
                 self.run(going[:place], feeds, manner, meanwhile) if place else ([], None)
             )
-            return done, stopped or Stopped(going[place], None)
+            return done, stopped or Stopped(going[place], None, {})
         parts = _parts(ran.results[1:])
         counts = _told(ran.results[0]).counts if ran.results else {}
         passed: list[Passed] = []
@@ -165,12 +166,8 @@ class Stretches:
                 else:
                     self._tables[int(str(oid))] = name
         if self._stands is None:
-            self._stands = self._look()
+            self._stands = read_stands(self._connection)
         return self._stands
-
-    def _look(self) -> Stands:
-        row = self._connection.execute(b"SELECT dbmend_watch.stands()").fetchone()
-        return _read(str(row[0])).stands if row and row[0] is not None else {}
 
     def _text(
         self, leg: Leg, ids: Mapping[str, int] | None, feeds: tuple[Feed, ...], manner: Manner
@@ -230,18 +227,9 @@ class Stretches:
         if self._connection.pgconn.transaction_status == TransactionStatus.INERROR:
             self._connection.execute(b"ROLLBACK")
         if lost is None and (len(part) <= 2 or (error is not None and error.sqlstate == BY_ITSELF)):
-            self._put_back()
+            put_back(self._connection, self._stands or {})
             error = None
-        return Stopped(leg, error)
-
-    def _put_back(self) -> None:
-        """Numbers taken by what is to be run again as if it had not been run."""
-        stands = self._stands or {}
-        for oid, (number, issued) in self._look().items():
-            if oid in stands and stands[oid] != (number, issued):
-                self._connection.execute(
-                    "SELECT pg_catalog.setval(%s::oid::regclass, %s, %s)", (oid, *stands[oid])
-                )
+        return Stopped(leg, error, dict(self._stands or {}))
 
     def _issued(self, leg: Leg, feeds: tuple[Feed, ...], before: Stands, now: Stands) -> None:
         """No row of the current state can be one of these: the numbers are what they are."""

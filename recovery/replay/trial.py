@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from recovery.model import Act, Outcome, StepOutcome
 from recovery.replay.identity import Feed
+from recovery.replay.stands import Stands
 from recovery.replay.transactions import Batch
 
 
@@ -62,8 +63,8 @@ class Account:
 
 @dataclass(slots=True)
 class Trial:
-    """One batch of an act being tried. `start` is where the sequences stood, `last` where they
-    are set to instead, when that is known; `whole` are the tables whose rows were kept."""
+    """One batch of an act being tried. `start` is where the sequences that feed keys stood, `last`
+    where they are set to instead, when that is known; `stood` is where all of them stood."""
 
     act: Act
     name: str
@@ -71,6 +72,7 @@ class Trial:
     feeds: tuple[Feed, ...]
     start: dict[str, int]
     last: Mapping[str, int] | None
+    stood: Stands
     rounds: int = 0
     settled: bool = False
 

@@ -140,11 +140,11 @@ class Runner:
                 self._judge(act, error)
                 now = positions(self.connection, self.numbers.feeds)
                 self.numbers.physical = now
-                start |= {one: n for one, n in now.items() if one not in self.numbers.pinned}
-                begin = dict(start)
                 if not last:
+                    start |= {one: n for one, n in now.items() if one not in self.numbers.pinned}
                     return None
-                last = None  # with the ids it had then it does not run here: with others it may
+                # With the ids it had then it does not run here: with others it may.
+                begin, last = dict(start), None
         self.numbers.physical = dict(told.now)
         if text not in identities.issued:
             self._remember(text, start, told.now)
