@@ -287,6 +287,15 @@ CASES: dict[str, tuple[tuple[Act, ...], tuple[Deviation, ...], tuple[str, ...]]]
         (Drop("a"),),
         ("b", "c"),
     ),
+    "numbers that nobody takes": (
+        (
+            act("a", "UPDATE tag SET v = 'k' WHERE id = 1"),
+            act("b", "INSERT INTO counter (v) VALUES ('x'), ('y')"),
+            act("c", "UPDATE counter SET v = (SELECT v FROM tag WHERE id = 1)"),
+        ),
+        (Drop("a"),),
+        ("c",),
+    ),
     "truncate": (
         (
             act("a", "INSERT INTO tag VALUES (9, 1, 'n')"),

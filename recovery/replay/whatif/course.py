@@ -183,7 +183,8 @@ class Course:
         contents = self._contents(number) if order[1] == _BASE else {}
         likely = self._versions.written[number] if order[1] == _BASE else []
         ran, stand = self._tried(act, reading, {*contents, *woken}, likely, before)
-        if self._exact and reading.counted and _several(ran.written):
+        numbered = reading.counted and (reading.chance or ran.issued > 1)
+        if self._exact and numbered and _several(ran.written):
             raise Untold(f"{act.id} numbers rows in the order in which they lie")
         self._rows_have_keys(act, reading, ran)
         self.reran.append(act.id)

@@ -47,6 +47,11 @@ class Numbers:
         self.physical = positions(connection, self.feeds)
         return dict(self.physical)
 
+    def issued(self, begin: Mapping[str, int], now: Mapping[str, int]) -> int:
+        """The most numbers that were taken from one of them."""
+        return max((abs((now[one.label] - begin[one.label]) // one.increment) for one in self.feeds
+                    if one.label in now), default=0)  # fmt: skip
+
     def in_base(self, label: str, act: int) -> int:
         place = bisect_right(self._acts[label], act)
         return self._stood[label][place - 1] if place else self._first[label]

@@ -8,7 +8,7 @@ table of the statement that has one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import postgast
 from postgast import pg_query_pb2 as ast
@@ -55,8 +55,9 @@ class Reading:
     """`opaque`: anything may be read and written. `barrier`: why it cannot be run again in another
     world. `definition`: it changes what the database is, not only its rows. `shuffled`: what it
     does depends on the order in which rows lie. `counted`: chance or numbers are given to several
-    rows in that order. `unobserved`: what it did may have been taken back, so that the run does
-    not show which rows it found. `session`: it asks the session about numbers."""
+    rows in that order; `chance`: not only numbers. `unobserved`: what it did may have been taken
+    back, so that the run does not show which rows it found. `session`: it asks the session about
+    numbers."""
 
     accesses: list[Access] = field(default_factory=list)
     writes: set[tuple[int, Op]] = field(default_factory=set)
@@ -66,20 +67,17 @@ class Reading:
     shuffled: bool = False
     volatile: bool = False
     counted: bool = False
+    chance: bool = False
     unobserved: bool = False
     session: bool = False
 
     def add(self, other: "Reading") -> None:
         self.accesses += other.accesses
         self.writes |= other.writes
-        self.opaque |= other.opaque
         self.barrier = self.barrier or other.barrier
-        self.definition |= other.definition
-        self.shuffled |= other.shuffled
-        self.volatile |= other.volatile
-        self.counted |= other.counted
-        self.unobserved |= other.unobserved
-        self.session |= other.session
+        for one in fields(self):
+            if one.default is False:
+                setattr(self, one.name, getattr(self, one.name) or getattr(other, one.name))
 
     @property
     def numbering(self) -> bool:
@@ -257,6 +255,7 @@ class Reader:
     # --- functions --------------------------------------------------------------------------------
 
     def _called(self, name: str, reading: Reading) -> None:
+        reading.chance |= name in _VOLATILE
         reading.volatile |= name in _VOLATILE or name == "nextval"
         for number in self.relations.by_name.get(name, ()):
             reading.add(self.routine(number))

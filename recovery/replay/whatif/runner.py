@@ -3,7 +3,7 @@ chance, same ids. What it wrote is told by the log; a failure leaves nothing of 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import LiteralString
 
 import psycopg
@@ -30,11 +30,13 @@ class Untold(Exception):
 
 @dataclass(slots=True)
 class Ran:
-    """`rows`: what the server reported; `failed`: the last part of it failed."""
+    """`rows`: what the server reported; `failed`: the last part of it failed; `issued`: the most
+    numbers that one part of it took from one sequence."""
 
     written: list[Written] = field(default_factory=list)
     rows: int = 0
     failed: bool = False
+    issued: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class _Told:
     rows: int
     written: list[Written]
     now: dict[str, int]
+    issued: int = 0
 
 
 class Runner:
@@ -113,6 +116,7 @@ class Runner:
                 break
             ran.rows += told.rows
             ran.written += told.written
+            ran.issued = max(ran.issued, told.issued)
             stand = told.now
         return ran, stand
 
@@ -145,6 +149,7 @@ class Runner:
                     return None
                 # With the ids it had then it does not run here: with others it may.
                 begin, last = dict(start), None
+        told = replace(told, issued=self.numbers.issued(begin, told.now))
         self.numbers.physical = dict(told.now)
         if text not in identities.issued:
             self._remember(text, start, told.now)
