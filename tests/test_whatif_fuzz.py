@@ -49,13 +49,14 @@ def test_all_ways_tell_the_same(scratch: Cluster, tmp_path: Path, part: int) -> 
 FOUND_OUT = {
     "phantoms": 1066,
     "old_images": 1066,
-    "triggers": 1048,
+    "triggers": 1204,
     "constraints": 1066,
     "predicates": 1029,
     "expressions": 1066,
     "failures": 1066,
     "sequences": 1048,
     "writes": 1020,
+    "copies": 1048,
 }
 
 

@@ -186,7 +186,6 @@ class Course:
         numbered = reading.counted and (reading.chance or ran.issued > 1)
         if self._exact and numbered and _several(ran.written):
             raise Untold(f"{act.id} numbers rows in the order in which they lie")
-        self._rows_have_keys(act, reading, ran)
         self.reran.append(act.id)
         self.rows[act.id] = ran.rows
         for written in ran.written:
@@ -246,16 +245,6 @@ class Course:
         if reading.session and not reading.volatile:
             raise Untold(f"{act.id} asks the session for a number")
 
-    def _rows_have_keys(self, act: Act, reading: Reading, ran: Ran) -> None:
-        """Rows without a key are followed by how many there are of each, and that is not enough
-        where an act writes them again, or may have met any of them."""
-        tables = self._base.relations.tables
-        met = {one.table for one in ran.written}
-        if reading.opaque:
-            met |= {one.number for one in tables if self._versions.rows[one.number]}
-        if any(not tables[number].keyed for number in met):
-            raise Untold(f"{act.id} works on rows without a key")
-
     def _contents(self, number: int) -> dict[Place, Content]:
         """What the rows that a base act wrote are here before it."""
         return {
@@ -275,10 +264,10 @@ class Course:
         if not self._begun:
             self._begun = True
             self._tools.runner.begin()
-        footprint, stand, runner = self._tools.footprint, self._tools.stand, self._tools.runner
+        footprint, runner = self._tools.footprint, self._tools.runner
         start = self._base.numbers.at(before)
         rows, whole = footprint.wanted(reading, hints, likely, self._world, before)
-        stand.bring(rows, whole, self._world, before)
+        self._bring(rows, whole, before)
         thorough = False
         for _ in range(_ROUNDS_MAX):
             ran, now = runner.run(act, start, numbering=reading.numbering)
@@ -286,14 +275,20 @@ class Course:
                 # It may have failed for what stands there and should not.
                 thorough = True
                 runner.again()
-                stand.bring({}, footprint.tables(reading), self._world, before)
+                self._bring({}, footprint.tables(reading), before)
                 continue
             missing = footprint.missing(ran.written, self._world, before)
             if not missing:
                 return ran, now
             runner.again()
-            stand.bring(missing, (), self._world, before)
+            self._bring(missing, set(), before)
         raise Untold(f"{act.id} meets other rows every time")
+
+    def _bring(self, rows: dict[int, set[str]], whole: set[int], before: int) -> None:
+        if not self._tools.dependence.copies:
+            keyed = {one.number for one in self._base.relations.tables if one.keyed}
+            rows, whole = {one: rows[one] for one in rows if one in keyed}, whole & keyed
+        self._tools.stand.bring(rows, whole, self._world, before)
 
     def _wrote(
         self,

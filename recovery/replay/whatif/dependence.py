@@ -18,6 +18,7 @@ class Dependence:
     sequences: bool = True  # numbers issued by sequences that no key pins
     writes: bool = True  # an act that writes a differing row makes it alike, or differs on
     constants: bool = True  # those of a statement itself, where its shape was read before
+    copies: bool = True  # how many there are of a row without a key, where an act is run again
     # Where acts are told without being run:
     onlookers: bool = True  # triggers and checks that see what a statement sets
     companions: bool = True  # what the other statements of an act do with the same rows

@@ -14,7 +14,8 @@ from recovery.replay.whatif.relations import Relations
 
 SCHEMA = "dbmend_whatif"
 
-_SET = " ".join(
+# Under which the text of a row makes the same row again.
+PINS = tuple(
     f"SET {name} = {value}"
     for name, value in (
         ("TimeZone", "'UTC'"),
@@ -27,6 +28,7 @@ _SET = " ".join(
     )
     if name in dict(PINNED_SETTINGS)
 )
+_SET = " ".join(PINS)
 # No sequence counts the rows: an act could ask which number was issued last.
 _NEXT = "coalesce(nullif(pg_catalog.current_setting('dbmend.n', true), ''), '0')::bigint + 1"
 

@@ -5,10 +5,12 @@ another. Rows are put there with triggers and foreign keys silent, since they we
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import psycopg
 from psycopg import Connection, sql
 
-from recovery.replay.whatif.record import SCHEMA
+from recovery.replay.whatif.record import PINS, SCHEMA
 from recovery.replay.whatif.relations import ALL, Relation, Relations
+from recovery.replay.whatif.runner import WRITES, Untold
 from recovery.replay.whatif.versions import Content, Versions
 
 _ROWS = "\x01"  # stands for the rows
@@ -121,29 +123,43 @@ class Stand:
         return set(world.rows[table])
 
     def _move(self, todo: Mapping[int, list[tuple[str, Content, Content]]]) -> None:
-        """In one message: there may be many small moves."""
+        """In one message: there may be many small moves. Raises Untold."""
         quiet = sql.SQL("SELECT {}.quiet({})")
         schema = sql.Identifier(SCHEMA)
-        texts = [sql.SQL("RESET ALL"), quiet.format(schema, sql.SQL("true"))]
+        moving: list[tuple[sql.Composed, int]] = []
         for table, moves in todo.items():
             self.moved += len(moves)
-            relation = self._relations.tables[table]
-            if not relation.keyed:
-                texts += self._moving_copies(relation, moves)
-                continue
-            delete, insert = self._statements(relation)
-            gone = [have for _, have, _ in moves if have is not None]
-            come = [want for _, _, want in moves if want is not None]
-            if gone:
-                texts.append(delete.format(sql.Literal(gone)))
-            if come:
-                texts.append(insert.format(sql.Literal(come)))
+            moving += self._moving(self._relations.tables[table], moves)
+        texts: list[sql.Composable] = [sql.SQL(one) for one in ("RESET ALL", *PINS)]
+        texts.append(quiet.format(schema, sql.SQL("true")))
+        texts += [text for text, _ in moving]
         texts.append(quiet.format(schema, sql.SQL("false")))
-        self._connection.execute(sql.SQL("; ").join(texts), prepare=False)
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql.SQL("; ").join(texts), prepare=False)
+            moved = [cursor.rowcount] if _writes(cursor) else []
+            while cursor.nextset():
+                moved += [cursor.rowcount] if _writes(cursor) else []
+        if moved != [count for _, count in moving]:
+            raise Untold("rows were not where they should have been")
+
+    def _moving(
+        self, relation: Relation, moves: list[tuple[str, Content, Content]]
+    ) -> Iterator[tuple[sql.Composed, int]]:
+        """What makes these moves, and how many rows each of it has to meet."""
+        if not relation.keyed:
+            yield from self._moving_copies(relation, moves)
+            return
+        delete, insert = self._statements(relation)
+        gone = [have for _, have, _ in moves if have is not None]
+        come = [want for _, _, want in moves if want is not None]
+        if gone:
+            yield delete.format(sql.Literal(gone)), len(gone)
+        if come:
+            yield insert.format(sql.Literal(come)), len(come)
 
     def _moving_copies(
         self, relation: Relation, moves: list[tuple[str, Content, Content]]
-    ) -> Iterator[sql.Composed]:
+    ) -> Iterator[tuple[sql.Composed, int]]:
         _, insert = self._statements(relation)
         come: list[str] = []
         for text, have, want in moves:
@@ -151,12 +167,14 @@ class Stand:
             assert isinstance(want, int)
             come += [text] * (want - have)
             if have > want:
-                yield sql.SQL(
+                # Whatever a column is called, (t.*) is the row.
+                delete = sql.SQL(
                     "DELETE FROM {table} WHERE (tableoid, ctid) IN (SELECT t.tableoid, t.ctid"
                     " FROM {table} AS t WHERE (t.*)::text = {} LIMIT {})"
                 ).format(sql.Literal(text), sql.Literal(have - want), table=relation.identifier)
+                yield delete, have - want
         if come:
-            yield insert.format(sql.Literal(come))
+            yield insert.format(sql.Literal(come)), len(come)
 
     def _statements(self, relation: Relation) -> tuple[sql.SQL, sql.SQL]:
         """A DELETE and an INSERT of the rows with the texts that are put in their place."""
@@ -182,6 +200,10 @@ class Stand:
         found = _with_a_place(delete), _with_a_place(insert)
         self._moves[relation.number] = found
         return found
+
+
+def _writes(cursor: psycopg.Cursor[tuple[object, ...]]) -> bool:
+    return (cursor.statusmessage or "").startswith(WRITES)
 
 
 def _with_a_place(statement: sql.Composed) -> sql.SQL:
