@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from diffing.model import Column, Key, Schema, Table
@@ -542,3 +543,13 @@ def test_a_text_that_was_set_blindly_tells_nothing_of_the_one_before(scratch, tm
     with located(scratch, tmp_path, backup, happened, [logged_step("1", logged)]) as case:
         found = case.targets("public.orders", "status")
     assert found == {str(n): ("new", "stale") for n in range(2, 11, 2)}
+
+
+@pytest.mark.parametrize("fraction", ["", ".5", ".12", ".123", ".1234", ".12345", ".123456"])
+def test_a_moment_is_read_however_many_digits_it_has(fraction):
+    facts = duckdb.connect()
+    for macro in grading._MACROS:
+        facts.execute(macro)
+    shown = f"2026-03-01 10:00:01{fraction}+00"
+    found = facts.execute("SELECT agrees(?, '2026-03-01 10:00:03+00', true)", [shown]).fetchone()
+    assert found == (True,)

@@ -73,9 +73,10 @@ FROM pair p WHERE p.distance = $distance::HUGEINT
 """
 # First copies that a step made have their own time in the current state, not that of the log.
 _GAP = """
-SELECT max(abs(epoch_us(try_cast(left(json_extract_string(b.current, $path), 26) AS TIMESTAMP))
-    - epoch_us(try_cast(left(json_extract_string(coalesce(d.current, a.current), $path), 26)
-               AS TIMESTAMP))))
+SELECT max(abs(
+    epoch_us(try_cast(split_part(json_extract_string(b.current, $path), '+', 1) AS TIMESTAMP))
+    - epoch_us(try_cast(split_part(json_extract_string(coalesce(d.current, a.current), $path),
+               '+', 1) AS TIMESTAMP))))
 FROM twin t
 JOIN batch_row b ON b."table" = t."table" AND b.key = t.key
 JOIN batch_row a ON a."table" = t."table" AND a.key = t.first

@@ -23,10 +23,10 @@ _SHARE = 0.5
 _TOUCHED = """
 WITH seen AS (
     SELECT c.by_fault, c.c IS NOT DISTINCT FROM c.f OR abs(
-               epoch_us(try_cast(left(c.c, 26) AS TIMESTAMP))
-               - epoch_us(try_cast(left(c.f, 26) AS TIMESTAMP))) <= $tolerance AS agrees
+               epoch_us(try_cast(split_part(c.c, '+', 1) AS TIMESTAMP))
+               - epoch_us(try_cast(split_part(c.f, '+', 1) AS TIMESTAMP))) <= $tolerance AS agrees
     FROM cell c JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
-    WHERE c.c_row AND c.f_row AND try_cast(left(c.f, 26) AS TIMESTAMP) IS NOT NULL)
+    WHERE c.c_row AND c.f_row AND try_cast(split_part(c.f, '+', 1) AS TIMESTAMP) IS NOT NULL)
 SELECT count(*) FILTER (by_fault AND agrees), count(*) FILTER (by_fault),
        count(*) FILTER (NOT by_fault AND agrees)
 FROM seen

@@ -32,8 +32,8 @@ WITH touched AS (
     SELECT c."table", c.key,
            bool_or(c.c IS DISTINCT FROM c.b) FILTER (list_contains(c.t_steps, $act)) AS written,
            bool_and(c.c IS NOT DISTINCT FROM c.f OR coalesce(abs(
-               epoch_us(try_cast(left(c.c, 26) AS TIMESTAMP))
-               - epoch_us(try_cast(left(c.f, 26) AS TIMESTAMP))) <= $tolerance, false))
+               epoch_us(try_cast(split_part(c.c, '+', 1) AS TIMESTAMP))
+               - epoch_us(try_cast(split_part(c.f, '+', 1) AS TIMESTAMP))) <= $tolerance, false))
                FILTER (c.by_fault) AS signed
     FROM cell c JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
     WHERE c.t_row AND c.f_row AND c.c_row GROUP BY ALL),

@@ -136,8 +136,8 @@ WITH shown AS (
     JOIN finals f ON f."table" = k."table" AND f.key = k.original AND f."column" = u."column"
     WHERE k.step = $step AND k.more >= k.made),
 late AS (
-    SELECT came, epoch(try_cast(left(text, 26) AS TIMESTAMP))
-           - epoch(try_cast(left(told, 26) AS TIMESTAMP)) AS late
+    SELECT came, epoch(try_cast(split_part(text, '+', 1) AS TIMESTAMP))
+           - epoch(try_cast(split_part(told, '+', 1) AS TIMESTAMP)) AS late
     FROM shown)
 SELECT median(late) FILTER (came), median(late) FILTER (NOT came) FROM late
 """
@@ -147,8 +147,8 @@ SELECT median(late) FILTER (came), median(late) FILTER (NOT came) FROM late
 _APART = """
 SELECT median(late) FILTER (first), median(late) FILTER (NOT first),
        bool_or(contains(shown, ':')) FROM (
-    SELECT c.t_row AS first, c.c AS shown, epoch(try_cast(left(c.c, 26) AS TIMESTAMP))
-           - epoch(try_cast(left(c.f, 26) AS TIMESTAMP)) AS late
+    SELECT c.t_row AS first, c.c AS shown, epoch(try_cast(split_part(c.c, '+', 1) AS TIMESTAMP))
+           - epoch(try_cast(split_part(c.f, '+', 1) AS TIMESTAMP)) AS late
     FROM cell c JOIN unstable u ON u."table" = c."table" AND u."column" = c."column"
     WHERE c.c_row AND c.f_row AND NOT c.b_row
       AND (c.by_fault AND NOT c.t_row OR c.t_row AND list_contains(c.t_steps, $step)))
