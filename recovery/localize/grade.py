@@ -20,7 +20,8 @@ _EXACT_STEPS_MIN = 3  # so many steps must show their very time before the log's
 
 # Clock-fed values are compared leniently: the log's time is not the transaction's own.
 _MACROS = (
-    "CREATE OR REPLACE TEMP MACRO moment(x) AS epoch_us(try_cast(split_part(x, '+', 1) AS TIMESTAMP))",
+    "CREATE OR REPLACE TEMP MACRO moment(x) AS"
+    " epoch_us(try_cast(split_part(x, '+', 1) AS TIMESTAMP))",
     "CREATE OR REPLACE TEMP MACRO agrees(c, f, unstable) AS c IS NOT DISTINCT FROM f OR"
     f" (unstable AND abs(moment(c) - moment(f)) <= {TOLERANCE_SECONDS * 1_000_000})",
     # Does a row or cell belong to another fault: what that one did, or what it left undone?
