@@ -345,6 +345,19 @@ def test_a_stamp_that_a_documented_step_wrote_is_known_only_about():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("how", "grade"), [({}, "stale"), (COVERED, "consistent")])
+def test_a_stamp_that_was_overwritten_was_the_only_sign_of_the_step(how, grade):
+    """The log's clock is exact, and still it may tell of a step that never touched the row."""
+    then = "2026-03-01 11:00:00+00"
+    documented = replace(STAMP, t=then, t_by=("5",), early=then, c=THEN)
+    exact = [
+        replace(STAMP, key=str(9 + n), t=THEN, c=THEN, by=(f"s{n}",), t_by=(f"s{n}",))
+        for n in range(3)
+    ]
+    found = stamped(SURE, documented, *exact, **how)
+    assert ("at", "lost-work", grade) in found
+
+
 # --- rows -----------------------------------------------------------------------------------------
 
 ROW = {"id": "1", "v": "a", "w": None, "at": "x"}

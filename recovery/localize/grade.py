@@ -93,7 +93,9 @@ WITH graded AS (
     SELECT *, CASE
         WHEN NOT explained THEN 'undecided'
         WHEN $named AND NOT timeless THEN 'undecided'
-        WHEN unstable AND t_step IS NOT NULL AND NOT $exact_clock THEN 'stale'
+        -- What overwrote the time of a logged step overwrote the only sign that it came, and when.
+        WHEN unstable AND t_step IS NOT NULL AND NOT (
+            $exact_clock AND list_contains($covered::VARCHAR[], "table")) THEN 'stale'
         WHEN list_contains($covered::VARCHAR[], "table")
             THEN CASE WHEN unstable THEN 'consistent' ELSE 'proven' END
         WHEN unstable THEN 'touch'
