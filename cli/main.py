@@ -134,9 +134,11 @@ def _break_off(heard: int) -> None:
 
 
 def _break_off_queries() -> None:
-    from diffing.duck import break_off  # late: nobody may need it, and no thread is to keep it
-
-    break_off()
+    # Who has not imported it waits for no query. To import it here, while the program may be ending
+    # already, has crashed it.
+    break_off = getattr(sys.modules.get("diffing.duck"), "break_off", None)
+    if break_off is not None:
+        break_off()
 
 
 def _at() -> tuple[int, int] | None:
