@@ -433,6 +433,12 @@ def test_a_signal_is_an_interruption(number: signal.Signals) -> None:
     assert time.monotonic() - began < 10
 
 
+def test_the_listener_for_signals_imports_nothing() -> None:
+    """It may be at work while the program ends, when an import crashes."""
+    program = "import sys, cli.main as m; m._break_off_queries(); print('duckdb' in sys.modules)"
+    assert python(program).stdout == "False\n"
+
+
 def test_printable_keeps_letters_and_shows_controls() -> None:
     assert output.printable("Анна\n\t\x1b\x9b\u202e\ud800é") == (
         "Анна\n\\x09\\x1b\\x9b\\u202e\\ud800é"
