@@ -3,7 +3,7 @@ their cells are set to.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from psycopg import sql
 
@@ -32,30 +32,45 @@ def among(table: Table, keys: Sequence[str]) -> sql.Composable:
 
 def set_cells(table: Table, column: str, cells: Sequence[tuple[str, str | None]]) -> str:
     """One UPDATE of many cells of a column, each by the key of its row."""
+    return set_rows(table, (column,), [(key, {column: text}) for key, text in cells])
+
+
+def set_rows(
+    table: Table, columns: Sequence[str], rows: Sequence[tuple[str, Mapping[str, str | None]]]
+) -> str:
+    """One UPDATE of these columns of many rows, each by its key."""
     keys = table.key_columns
-    values = [
+    typed = [*keys, *(table.column(name) for name in columns)]
+    listed = [
         sql.SQL("({})").format(
             sql.SQL(", ").join(
-                sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(kind))
-                for value, kind in [
-                    *((json.loads(key)[one.name], one.type) for one in keys),
-                    (text, table.column(column).type),
-                ]
+                sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(column.type))
+                for value, column in zip(
+                    (
+                        *(json.loads(key)[one.name] for one in keys),
+                        *(values[name] for name in columns),
+                    ),
+                    typed,
+                    strict=True,
+                )
             )
         )
-        for key, text in cells
+        for key, values in rows
     ]
-    names = [sql.Identifier(f"k{place}") for place in range(len(keys))]
+    names = [sql.Identifier(f"v{place}") for place in range(len(typed))]
     return (
-        sql.SQL("UPDATE {} AS t SET {} = v.value FROM (VALUES {}) AS v ({}, value) WHERE {}")
+        sql.SQL("UPDATE {} AS t SET {} FROM (VALUES {}) AS v ({}) WHERE {}")
         .format(
             sql.Identifier(table.schema, table.relation),
-            sql.Identifier(column),
-            sql.SQL(", ").join(values),
+            sql.SQL(", ").join(
+                sql.SQL("{} = v.{}").format(sql.Identifier(column), name)
+                for column, name in zip(columns, names[len(keys) :], strict=True)
+            ),
+            sql.SQL(", ").join(listed),
             sql.SQL(", ").join(names),
             sql.SQL(" AND ").join(
-                sql.SQL("t.{} = v.{}").format(sql.Identifier(one.name), name)
-                for one, name in zip(keys, names, strict=True)
+                sql.SQL("t.{} = v.{}").format(sql.Identifier(column.name), name)
+                for column, name in zip(keys, names, strict=False)
             ),
         )
         .as_string(None)

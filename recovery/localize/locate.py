@@ -211,6 +211,7 @@ def _grade(
         _what_if(given, meant, f"target {way}", preparation)
     _early(given, act, meant)
     lay_side_by_side(facts, target="target", faulty="faulty", fault_act=act)
+    room = none_of_these(given.log, facts, (found,))
     verdicts = grading.Verdicts(
         name,
         candidate.step,
@@ -224,7 +225,7 @@ def _grade(
         held_whole(given.log, given.base, given.schema, facts, faults=steps),
         others,
         candidate.omitted,
-        candidate.certain and none_of_these(given.log, facts, (found,)) < SAFE_ROOM,
+        candidate.certain and room < SAFE_ROOM,
     )
     find_records(facts, Faulty("faulty", act, candidate.targets), given.schema)
     asked = grading.prepare(facts, verdicts)
@@ -249,7 +250,7 @@ def _grade(
         candidate.step,
         candidate.fault_class,
         candidate.parameters,
-        probability(given.log, facts, found, found.score),
+        probability(found, found.score, room),
         told.evidence(found),
         candidate.statement if candidate.fault_class is not FaultClass.AS_DESCRIBED else "",
         verdicts.cause,
@@ -264,6 +265,9 @@ def _cause(candidate: Candidate, step: Step | None) -> Cause:
 
 def _alternatives(given: Given, found: Found, name: str) -> Iterator[Fault]:
     """What would explain the same, not quite as well: listed, not dropped."""
+    if not found.rivals:
+        return
+    room = none_of_these(given.log, given.facts, (found,))
     for number, rival in enumerate(found.rivals, 1):
         candidate = rival.candidate
         yield Fault(
@@ -271,7 +275,7 @@ def _alternatives(given: Given, found: Found, name: str) -> Iterator[Fault]:
             candidate.step,
             candidate.fault_class,
             candidate.parameters,
-            probability(given.log, given.facts, found, rival.score),
+            probability(found, rival.score, room),
             told.rivalry(rival),
             candidate.statement,
             accepted=False,

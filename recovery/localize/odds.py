@@ -21,14 +21,13 @@ _DOUBT = 0.4  # that what a step may have done was somebody's work afterwards
 _UNHEARD_BESIDE_DATA = 0.25  # of what complaints say against a fault that the data speak for
 
 
-def probability(
-    log: StepLog, facts: duckdb.DuckDBPyConnection, found: Found, judged: Score
-) -> float:
-    """The share of the explanation that is `judged` so among those that compete with `found`."""
+def probability(found: Found, judged: Score, room: float) -> float:
+    """The share of the explanation that is `judged` so among those that compete with `found`, less
+    the `room` for none of these."""
     best = found.score.fit
     weights = [2.0 ** (one.score.fit - best) for one in (found.trial, *found.rivals)]
     share: float = 2.0 ** (judged.fit - best) / sum(weights)
-    return round(share * (1 - none_of_these(log, facts, (found,))), 4)
+    return round(share * (1 - room), 4)
 
 
 def none_of_these(log: StepLog, facts: duckdb.DuckDBPyConnection, found: Sequence[Found]) -> float:

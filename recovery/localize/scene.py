@@ -143,6 +143,10 @@ class Scene:
         """Does the log say that it is complete for all of these tables?"""
         return bool(aimed) and all(self.log.covers(target.table) for target in aimed)
 
+    def tells_what_was_meant(self, step: Step, aimed: tuple[Target, ...]) -> bool:
+        """Is the text of the step what should have been done, where something else was done?"""
+        return step.describes == "intended" or step.suspect or self.covered(aimed)
+
     def left(self, table: str, columns: frozenset[str]) -> int:
         """Changed or kept cells of these columns (no columns: missing or extra rows) that the
         history does not explain."""

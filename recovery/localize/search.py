@@ -141,7 +141,8 @@ def _find(search: Search, history: History, found: list[Found]) -> None:
         found.append(one)
         answered(search.facts, one.trial.name)
     if not found:  # beside what is known, what is not would only blur it
-        found += _doubtful(scene, unsure)
+        # What is worse than the likeliest only says the same in other words.
+        found += [one for trial in unsure[:1] if (one := _doubtful(scene, trial)) is not None]
 
 
 def _only_needed(search: Search, history: History, scene: Scene, found: list[Found]) -> Scene:
@@ -215,22 +216,21 @@ def _best(search: Search, scene: Scene, found: int) -> tuple[Found | None, list[
     return None, doubtful
 
 
-def _doubtful(scene: Scene, unsure: Sequence[Trial]) -> list[Found]:
-    """Of what may be work that nobody wrote down: the step of the log that would explain all of it
-    to the letter, had it been run otherwise or not at all. A person has to say which it was."""
-    for trial in unsure[:1]:  # the likeliest: what is worse only says the same in other words
-        judged, step = trial.score, scene.step(trial.candidate.step)
-        happened = trial.candidate.happened
-        otherwise = all(isinstance(one, Replace) for one in happened)
-        not_at_all = len(happened) == 1 and isinstance(happened[0], Drop)
-        least = _CLEAR_ROWS if otherwise else _SPARED_ROWS
-        clear = judged.hit_rows >= least and judged.gain >= _CLEAR_BITS
-        spotless = not (judged.misses or judged.others or judged.agreement.fine)
-        logged = step is not None and step.action is not None
-        if logged and (otherwise or not_at_all) and clear and spotless:
-            candidate = replace(trial.candidate, confirmed=False)
-            return [Found(replace(trial, candidate=candidate), (), doubtful=True)]
-    return []
+def _doubtful(scene: Scene, trial: Trial) -> Found | None:
+    """What may be work that nobody wrote down, when a step of the log would explain all of it to
+    the letter, had it been run otherwise or not at all: a person has to say which it was."""
+    judged, step = trial.score, scene.step(trial.candidate.step)
+    happened = trial.candidate.happened
+    otherwise = all(isinstance(one, Replace) for one in happened)
+    not_at_all = len(happened) == 1 and isinstance(happened[0], Drop)
+    least = _CLEAR_ROWS if otherwise else _SPARED_ROWS
+    clear = judged.hit_rows >= least and judged.gain >= _CLEAR_BITS
+    spotless = not (judged.misses or judged.others or judged.agreement.fine)
+    logged = step is not None and step.action is not None
+    if not (logged and (otherwise or not_at_all) and clear and spotless):
+        return None
+    candidate = replace(trial.candidate, confirmed=False)
+    return Found(replace(trial, candidate=candidate), (), doubtful=True)
 
 
 def _candidates(search: Search, scene: Scene) -> Iterator[Candidate]:

@@ -20,6 +20,7 @@ from psycopg import sql
 
 from diffing.model import Table
 from recovery.deviation import Replace
+from recovery.localize.by_key import set_rows
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.looks import aim, instead
 from recovery.localize.scene import Scene
@@ -157,7 +158,7 @@ def _candidate(scene: Scene, pair: _Pair, pairs: int) -> Candidate | None:
     texts = list(pair.second.statements)
     texts[pair.place : pair.place + 1] = [
         _except(texts[pair.place], table, rows),
-        _written(table, columns, rows),
+        set_rows(table, columns, [(row.key, row.values) for row in rows]),
     ]
     aimed = Target("update", table.name, frozenset(columns))
     bits = math.log2(max(pairs, 2)) + (
@@ -213,45 +214,6 @@ def _stale(scene: Scene, pair: _Pair, table: Table) -> tuple[Sequence[str], tupl
     return columns, tuple(rows)
 
 
-def _written(table: Table, columns: Sequence[str], rows: Sequence[_Row]) -> str:
-    """An UPDATE that writes these rows."""
-    keys = table.key_columns
-    typed = [*keys, *(table.column(name) for name in columns)]
-    listed = [
-        sql.SQL("({})").format(
-            sql.SQL(", ").join(
-                sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(column.type))
-                for value, column in zip(_values(row, table, columns), typed, strict=True)
-            )
-        )
-        for row in rows
-    ]
-    names = [sql.Identifier(f"v{place}") for place in range(len(typed))]
-    return (
-        sql.SQL("UPDATE {} AS t SET {} FROM (VALUES {}) AS v ({}) WHERE {}")
-        .format(
-            sql.Identifier(table.schema, table.relation),
-            sql.SQL(", ").join(
-                sql.SQL("{} = v.{}").format(sql.Identifier(column), name)
-                for column, name in zip(columns, names[len(keys) :], strict=True)
-            ),
-            sql.SQL(", ").join(listed),
-            sql.SQL(", ").join(names),
-            sql.SQL(" AND ").join(
-                sql.SQL("t.{} = v.{}").format(sql.Identifier(column.name), name)
-                for column, name in zip(keys, names, strict=False)
-            ),
-        )
-        .as_string(None)
-    )
-
-
-def _values(row: _Row, table: Table, columns: Sequence[str]) -> Iterator[str | None]:
-    key = json.loads(row.key)
-    yield from (key[one.name] for one in table.key_columns)
-    yield from (row.values[name] for name in columns)
-
-
 def _except(text: str, table: Table, rows: Sequence[_Row]) -> str:
     """The UPDATE without these rows."""
     tree = postgast.parse(text)
@@ -260,8 +222,10 @@ def _except(text: str, table: Table, rows: Sequence[_Row]) -> str:
     listed = [
         sql.SQL("({})").format(
             sql.SQL(", ").join(
-                sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(column.type))
-                for value, column in zip(_values(row, table, ()), table.key_columns, strict=True)
+                sql.SQL("{}::{}").format(
+                    sql.Literal(json.loads(row.key)[one.name]), sql.SQL(one.type)
+                )
+                for one in table.key_columns
             )
         )
         for row in rows

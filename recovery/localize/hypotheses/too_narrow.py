@@ -109,7 +109,7 @@ def _candidate(one: Condition, look: Look, scene: Scene, *, sure: bool) -> Candi
         one.bits + math.log2(max(len(scene.history), 2)) + 3 + _MORE_BITS,
         aimed,
         faithful_columns(executed),
-        confirmed=step.describes == "intended" or step.suspect or scene.covered(aimed),
+        confirmed=scene.tells_what_was_meant(step, aimed),
         certain=sure,
     )
 

@@ -60,12 +60,11 @@ WHERE NOT c.answered AND (
                  AND r.predicted = $gone AND r.current = $stays
                  AND c."column" IN ('', r."column")))
 """
-# Acts that let what referred to one record refer to the one that stayed.
+# What acts let refer to another record than before, of one foreign key.
 _LOGGED = """
-SELECT DISTINCT e.step, e.old FROM effect e
-JOIN (SELECT unnest($tables::VARCHAR[]) AS "table", unnest($columns::VARCHAR[]) AS "column") k
-  ON k."table" = e."table" AND k."column" = e."column"
-WHERE e.run = $run AND e.op = 'update' AND e.new = $stays AND e.old IS NOT NULL ORDER BY ALL
+SELECT DISTINCT step, old, new FROM effect
+WHERE run = $run AND op = 'update' AND "table" = $table AND "column" = $column
+  AND old IS NOT NULL AND new IS NOT NULL ORDER BY ALL
 """
 # What came since the backup, is in no step, and refers to the record that stayed.
 _CAME_SINCE = """
@@ -90,6 +89,7 @@ class _Merge:
     rows: int
     left: tuple[tuple[str, str | None], ...]  # changed cells of the record; none: it is gone
     marked: bool  # the record that nothing refers to any more is gone or changed
+    logged: tuple[tuple[str, str], ...]  # acts that merged another record into the one that stayed
     wrong: int
     right: int
     step: Step | None
@@ -216,26 +216,40 @@ def _keys(schema: Schema, parent: str) -> Iterator[ForeignKey]:
 def _merges(scene: Scene) -> Iterator[_Merge]:
     for table in scene.schema.tables:
         moved: dict[tuple[str, str], list[tuple[ForeignKey, int]]] = {}
+        logged: dict[str, set[tuple[str, str]]] = {}
         for key in _keys(scene.schema, table.name):
             if key.table == table.name:
                 continue
-            rows = scene.facts.execute(
-                _MOVED, {"table": key.table, "column": key.columns[0]}
-            ).fetchall()
+            names = {"table": key.table, "column": key.columns[0]}
+            rows = scene.facts.execute(_MOVED, names).fetchall()
             for gone, stays, count in rows:
                 moved.setdefault((str(gone), str(stays)), []).append((key, int(count)))
+            if rows:
+                done = scene.facts.execute(_LOGGED, names | {"run": scene.base.run}).fetchall()
+                for act, meant, stays in done:
+                    logged.setdefault(str(stays), set()).add((str(act), str(meant)))
         for (gone, stays), found in sorted(moved.items()):
-            yield _merge(scene, table, (gone, stays), found)
+            others = sorted(one for one in logged.get(stays, ()) if one[1] != gone)
+            merge = _merge(scene, table, (gone, stays), found, others)
+            if merge is not None:
+                yield merge
 
 
 def _merge(
-    scene: Scene, table: Table, pair: tuple[str, str], found: Sequence[tuple[ForeignKey, int]]
-) -> _Merge:
-    """The merge of this pair."""
+    scene: Scene,
+    table: Table,
+    pair: tuple[str, str],
+    found: Sequence[tuple[ForeignKey, int]],
+    logged: Sequence[tuple[str, str]],
+) -> _Merge | None:
+    """The merge of this pair, if the record is gone or changed, or the log has a merge of another
+    one into the same."""
     gone, stays = pair
     column = table.key.columns[0]
     keys = {name: _key(column, value) for name, value in (("gone_key", gone), ("stays_key", stays))}
     left = scene.facts.execute(_LEFT, {"table": table.name, "key": keys["gone_key"]}).fetchall()
+    if not (left or logged):
+        return None
     marks = tuple((str(name), value) for kind, name, value in left if kind == "changed")
     refers = [f"{key.table}\x1f{key.columns[0]}" for key, _ in found]
     row = scene.facts.execute(
@@ -253,6 +267,7 @@ def _merge(
         rows,
         marks,
         bool(left),
+        tuple(logged),
         wrong,
         right,
         step,
@@ -293,20 +308,14 @@ def _candidate(scene: Scene, merge: _Merge) -> Candidate:
 def _as_logged(scene: Scene, merge: _Merge) -> Iterator[Candidate]:
     """The same where the log has a merge of another record into the one that stayed: the step was
     done to the wrong record."""
-    doubted = {act.id: act for act, _ in scene.doubted()}
-    names = {
-        "run": scene.base.run,
-        "tables": [key.table for key in merge.keys],
-        "columns": [key.columns[0] for key in merge.keys],
-        "stays": merge.stays,
-    }
-    for name, meant in scene.facts.execute(_LOGGED, names).fetchall():
-        act, step = doubted.get(str(name)), scene.step(str(name))
-        if act is None or step is None or meant == merge.gone:
+    doubted = {act.id: (act, step) for act, step in scene.doubted()}
+    for name, meant in merge.logged:
+        if name not in doubted:
             continue
-        text = re.compile(rf"(?<!\w){re.escape(str(meant))}(?!\w)")
+        act, step = doubted[name]
+        text = re.compile(rf"(?<!\w){re.escape(meant)}(?!\w)")
         statements = tuple(text.sub(lambda _: merge.gone, one) for one in act.statements)
-        parameters = (("logged", str(meant)), ("merged", merge.gone), ("into", merge.stays))
+        parameters = (("logged", meant), ("merged", merge.gone), ("into", merge.stays))
         aimed = scene.aims(act)
         yield Candidate(
             FaultClass.WRONG_MERGE,
@@ -319,7 +328,7 @@ def _as_logged(scene: Scene, merge: _Merge) -> Iterator[Candidate]:
             math.log2(max(len(scene.history), 2)) + 1,
             aimed,
             faithful_columns(";".join(statements)),
-            confirmed=step.describes == "intended" or step.suspect or scene.covered(aimed),
+            confirmed=scene.tells_what_was_meant(step, aimed),
         )
 
 

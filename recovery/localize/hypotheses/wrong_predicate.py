@@ -144,7 +144,7 @@ def _candidate(other: _Other, look: Look, scene: Scene) -> Candidate:
         + 3,
         aimed,
         faithful_columns(other.statement),
-        confirmed=step.describes == "intended" or step.suspect or scene.covered(aimed),
+        confirmed=scene.tells_what_was_meant(step, aimed),
         certain=other.certain,
     )
 

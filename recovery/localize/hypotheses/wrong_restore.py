@@ -161,16 +161,12 @@ def told(candidate: Candidate, score: Score) -> str:
 
 def _told_of(scene: Scene, window: _Window) -> Step | None:
     """The suspected step in words that names the tables and came behind all that is gone."""
-    steps = {
-        step.id: step
-        for name in window.tables
-        if (step := suspected(scene, name, (), None)) is not None
-    }
-    found = next(iter(steps.values()), None)
-    known = found is not None and any(act.id == found.id for act in scene.history)
-    if len(steps) != 1 or not known or found is None:
-        return None
-    return found if window.last < scene.place(found.id) < window.ceiling else None
+    told = (suspected(scene, name, (), None) for name in window.tables)
+    steps = {step.id: step for step in told if step is not None}
+    for act in scene.history[window.last : window.ceiling - 1]:
+        if [act.id] == list(steps):
+            return steps[act.id]
+    return None
 
 
 def _traces(scene: Scene) -> tuple[_Trace, ...]:

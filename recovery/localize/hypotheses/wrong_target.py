@@ -253,7 +253,7 @@ def _candidate(other: _Other, scene: Scene) -> Candidate:
         other.bits + math.log2(max(len(scene.history), 2)) + 3,
         aimed,
         faithful_columns(act.statements[place]) | faithful_columns(other.statement),
-        confirmed=step.describes == "intended" or step.suspect or scene.covered(aimed),
+        confirmed=scene.tells_what_was_meant(step, aimed),
         certain=step.suspect
         or scene.covered(aimed)
         or (other.both >= BOTH_MIN and bool(injective_columns(other.statement))),

@@ -186,14 +186,22 @@ def _tells(relation: Relation, settings: Known, chain: Sequence[Written]) -> boo
     return not left
 
 
-def setting_of(text: str, relations: Relations, *, seen: bool = True) -> Setting | None:
-    """None: it is no statement that treats every row by itself, or not one computed here. Not
-    `seen`: as if nothing beside the rows saw what it sets."""
+def one_update(text: str) -> ast.ParseResult | None:
+    """The text, read, when it is an UPDATE and nothing else."""
     try:
         tree = postgast.parse(text)
     except postgast.PgQueryError:
         return None
     if len(tree.stmts) != 1 or tree.stmts[0].stmt.WhichOneof("node") != "update_stmt":
+        return None
+    return tree
+
+
+def setting_of(text: str, relations: Relations, *, seen: bool = True) -> Setting | None:
+    """None: it is no statement that treats every row by itself, or not one computed here. Not
+    `seen`: as if nothing beside the rows saw what it sets."""
+    tree = one_update(text)
+    if tree is None:
         return None
     update = tree.stmts[0].stmt.update_stmt
     if (

@@ -12,7 +12,7 @@ from decimal import Decimal
 import postgast
 from postgast import pg_query_pb2 as ast
 
-from recovery.replay.whatif.alone import Known, Setting, moment, setting_of
+from recovery.replay.whatif.alone import Known, Setting, moment, one_update, setting_of
 from recovery.replay.whatif.base import Base
 from recovery.replay.whatif.dependence import Dependence
 from recovery.replay.whatif.expressions import (
@@ -160,11 +160,8 @@ class Sums:
 
 def sum_of(text: str, relations: Relations) -> Sum | None:
     """None: it is no statement of the kind, or not one computed here."""
-    try:
-        tree = postgast.parse(text)
-    except postgast.PgQueryError:
-        return None
-    if len(tree.stmts) != 1 or tree.stmts[0].stmt.WhichOneof("node") != "update_stmt":
+    tree = one_update(text)
+    if tree is None:
         return None
     update = tree.stmts[0].stmt.update_stmt
     sums = [
