@@ -105,6 +105,29 @@ def test_the_log_has_the_merge_of_another_record(scratch, tmp_path):
         assert grades == known
 
 
+def test_a_key_is_never_sql(scratch, tmp_path):
+    hostile = "b'); DELETE FROM note; --"
+    backup = f"""
+    CREATE TABLE person (id text PRIMARY KEY);
+    INSERT INTO person VALUES ('a'), ('c'), ($${hostile}$$);
+    CREATE TABLE booking (id int PRIMARY KEY, person text NOT NULL REFERENCES person);
+    INSERT INTO booking SELECT n, (ARRAY['a', 'c', $${hostile}$$])[n % 3 + 1]
+    FROM generate_series(1, 18) AS n;
+    CREATE TABLE note (id int PRIMARY KEY);
+    INSERT INTO note VALUES (1), (2);
+    """
+    meant = "UPDATE booking SET person = 'c' WHERE person = 'a'"
+    happened = f"UPDATE booking SET person = 'c' WHERE person = $${hostile}$$"
+    said = [wrong(2), wrong(5)]
+    with located(scratch, tmp_path, backup, happened, [step("1", meant)], complaints=said) as case:
+        assert case.faults == [("1", "wrong-merge")]
+        assert dict(case.fault.parameters)["merged"] == hostile
+        assert case.damage("public.note") == []
+        assert len(case.damage("public.booking")) == 12
+    statement = "UPDATE booking SET person = 'c' WHERE person = 'b''); DELETE FROM note; --'"
+    assert case.fault.statement == statement
+
+
 def test_a_merge_that_the_log_has_is_none(scratch, tmp_path):
     meant = "UPDATE booking SET person = 3 WHERE person = 1"
     said = [wrong(5)]

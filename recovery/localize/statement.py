@@ -4,6 +4,7 @@ Read and rewritten with the server's own grammar; a statement that is no plain I
 DELETE at its top is left alone: no edit is proposed for it.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -16,6 +17,9 @@ from psycopg import sql
 from diffing.model import Schema, qualified
 
 REMEMBERED = 10_000  # statements: every class of faults asks about each of them, in every round
+
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,22 @@ def with_constant(text: str, constant: Constant, value: str) -> str:
     else:
         node.sval.sval = value
     return postgast.deparse(tree)
+
+
+def with_every(text: str, old: str, new: str) -> str | None:
+    """The statement with `new` wherever the constant `old` stands, as a value and never as SQL.
+    None where it does not stand, or is a number and the other is none."""
+    tree = postgast.parse(text)
+    found = [one for one in postgast.find_nodes(tree, ast.A_Const) if _constant_text(one) == old]
+    for node in found:
+        if node.WhichOneof("val") == "sval":
+            node.sval.sval = new
+        elif _NUMBER.fullmatch(new):
+            node.ClearField("ival")
+            node.fval.fval = new
+        else:
+            return None
+    return postgast.deparse(tree) if found else None
 
 
 def changing(tree: ast.ParseResult) -> ast.UpdateStmt | ast.DeleteStmt | None:

@@ -10,7 +10,6 @@ and refers to the record that stayed may belong to either: a person has to say w
 
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,7 +27,7 @@ from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.sides import attested, sides, speaks_for, which_of_two
-from recovery.localize.statement import Target
+from recovery.localize.statement import Target, with_every
 from recovery.localize.testimony import on_purpose_or_not, suspected
 from recovery.messages import message
 from recovery.model import Act, Alternative, Fault, FaultClass, Question, Step
@@ -313,8 +312,10 @@ def _as_logged(scene: Scene, merge: _Merge) -> Iterator[Candidate]:
         if name not in doubted:
             continue
         act, step = doubted[name]
-        text = re.compile(rf"(?<!\w){re.escape(meant)}(?!\w)")
-        statements = tuple(text.sub(lambda _: merge.gone, one) for one in act.statements)
+        done = [with_every(one, meant, merge.gone) for one in act.statements]
+        if not any(done):
+            continue
+        statements = tuple(other or one for one, other in zip(act.statements, done, strict=True))
         parameters = (("logged", meant), ("merged", merge.gone), ("into", merge.stays))
         aimed = scene.aims(act)
         yield Candidate(
