@@ -39,6 +39,13 @@ def cells(rows: list[str], name: str) -> list[str]:
     return [cell.strip() for cell in found.strip("|").split("|")]
 
 
+def test_a_log_that_lacks_steps_is_no_exact_log() -> None:
+    lacking = line(103, rank=2)
+    rows = targets([line(), replace(lacking, plan=replace(lacking.plan, missing=0.3))], {})
+    found = cells(rows, "step first, identifiable, as intended")
+    assert (found[1], found[9], found[10]) == ("1.000", "0.000", "NOT RUN")
+
+
 def test_every_figure_that_was_asked_for_stands_beside_its_target() -> None:
     rows = targets([line(), line(103, rank=2, said="wrong")], {})
     assert cells(rows, "step first, identifiable, as intended")[1:5] == [
