@@ -13,6 +13,7 @@ from benchmarks.log import Log
 from benchmarks.probes import probes, with_probe
 from recovery.demo.bundle import Server, TrueCell
 from recovery.demo.twin import (
+    Connection,
     DamagedCell,
     State,
     TableShape,
@@ -41,6 +42,7 @@ class Worlds:
     logged_intended: World | None = None
     logged_actual: World | None = None
     probed: tuple[tuple[World, World], ...] = ()
+    counters: tuple[tuple[str, str, int], ...] = ()  # table, column, the number in the backup
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def live_both(
         prepare(connection)
         tables = shapes(connection)
         start = read_state(connection, tables)
+        counters = _counters(connection)
     intended = _lived(server, "intended", meant(history.happenings), start, checked=checked)
     for fault in history.happenings:
         if fault.id in intended.failed and (fault.fault or fault.id.startswith("fault")):
@@ -75,7 +78,7 @@ def live_both(
     actual = _lived(server, "actual", happened(kept), start, checked=checked, look_at=guilty)
     for step in guilty & actual.failed.keys():
         raise RuntimeError(f"{plan.name}: {step}: {actual.failed[step]}")
-    return history, Worlds(tables, start, intended, actual)
+    return history, Worlds(tables, start, intended, actual, counters=counters)
 
 
 def live_more(server: Server, plan: Plan, history: History, worlds: Worlds, log: Log) -> Worlds:
@@ -126,6 +129,20 @@ def _in_log_order(wrong: Sequence[tuple[float, int, Act]]) -> list[tuple[float, 
     """Places that rise in the order of the log, swapped neighbours and all."""
     places = sorted(place for place, _, _ in wrong)
     return [(place, act) for place, (_, _, act) in zip(places, wrong, strict=True)]
+
+
+def _counters(connection: Connection) -> tuple[tuple[str, str, int], ...]:
+    """Columns that sequences feed, and where these stand."""
+    rows = connection.execute(
+        """SELECT n.nspname || '.' || c.relname, a.attname::text, coalesce(s.last_value, 0)
+        FROM pg_sequences s
+        JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+             AND d.deptype IN ('a', 'i') AND d.classid = 'pg_class'::regclass
+             AND d.objid = format('%I.%I', s.schemaname, s.sequencename)::regclass
+        JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid ORDER BY 1, 2"""
+    ).fetchall()
+    return tuple((str(table), str(column), int(str(number))) for table, column, number in rows)
 
 
 def read_actual(server: Server, worlds: Worlds) -> State:
@@ -224,7 +241,7 @@ class _Judge:
         if not all(self.told.values()) and not (self.plan.complete and self._nothing_else()):
             return False
         at = (cell.table, cell.key, cell.column)
-        if not self._accounted_for(at, fault):
+        if not self._accounted_for(at, fault) or self._numbered(at):
             return False
         if self.plan.complete:
             return True
@@ -251,6 +268,19 @@ class _Judge:
             return True
         wrong = _value(shape, worlds.logged_actual.state, cell)
         return wrong == _value(shape, worlds.actual.state, cell)
+
+    def _numbered(self, cell: Cell) -> bool:
+        """Whether it is a row that is gone, or never came, under a number that a sequence gave:
+        sequences skip numbers, and nothing that is left says how many."""
+        shape, (table, key, column) = self.shape[cell[0]], cell
+        if column or key in self.worlds.actual.state[table] or key in self.worlds.start[table]:
+            return False
+        row = self.worlds.intended.state[table].get(key)
+        return row is not None and any(
+            int(row[shape.columns.index(name)] or 0) > number
+            for of, name, number in self.worlds.counters
+            if of == table
+        )
 
     def _blind(self, cell: Cell, fault: Fault) -> bool:
         """Whether other undocumented work just before the fault leaves the same value and another

@@ -77,3 +77,29 @@ def test_without_a_witness_it_is_a_question(scratch, tmp_path):
 def test_a_table_that_was_cleared_but_for_one_row_is_no_question(scratch, tmp_path, kept):
     with located(scratch, tmp_path, BACKUP, f"{FIRST}; {LAST}; {kept}", STEPS) as case:
         assert (case.located.verdict, case.faults, question(case)) == ("clean", [], [])
+
+
+NUMBERED = """
+CREATE TABLE ticket (id serial PRIMARY KEY, who text NOT NULL);
+INSERT INTO ticket (who) SELECT 'w' || n FROM generate_series(1, 9) AS n;
+"""
+TICKETS = [
+    step("1", "INSERT INTO ticket (who) VALUES ('Anna')"),
+    step("2", "INSERT INTO ticket (who) VALUES ('Berta')"),
+]
+
+
+@pytest.mark.parametrize(
+    ("skipped", "grade"), [("", "proven"), ("SELECT nextval('ticket_id_seq');", "derived")]
+)
+def test_rows_that_are_gone_have_their_numbers_only_where_none_was_skipped(
+    scratch, tmp_path, skipped, grade
+):
+    """Berta came as 11, or as 12 when a number was used up between: nothing that is left says."""
+    first, second = (one.action.text for one in TICKETS)
+    happened = f"{first}; {skipped} {second}; TRUNCATE ticket"
+    with located(scratch, tmp_path, NUMBERED, happened, TICKETS, complete=True) as case:
+        assert case.faults == [("", "truncated-table")]
+        graded = {one.key: one.grade for one in case.damage("public.ticket")}
+    assert {graded.pop(f'{{"id":"{n}"}}') for n in (10, 11)} == {grade}
+    assert set(graded.values()) == {"proven"}

@@ -1,4 +1,4 @@
-"""Numbers that a sequence would have given to rows that never came.
+"""Numbers that a sequence would have given to rows that never came, or gave to rows that are gone.
 
 Which number a row would have got is known only as far as nobody got it instead. A sequence does
 not stand still for a step that was left out: the next row takes the number, and papers and other
@@ -9,6 +9,9 @@ systems name that row by it. So what the replay makes up is not the row's own nu
 - the counter has not got there, and rows came after the step: theirs are the numbers it would have
   had, and which one it should have a person decides;
 - the counter has not got there, and no row came after the step: it is the very next number.
+
+A row that did come and was lost again has its own number in the replay only where the steps account
+for every number that the counter gave since the backup; one that was skipped moves all that follow.
 """
 
 import json
@@ -29,17 +32,29 @@ _TABLE = """
 CREATE TEMP TABLE IF NOT EXISTS drawn (
     fault VARCHAR, "table" VARCHAR, key VARCHAR, "column" VARCHAR, own BOOLEAN, grade VARCHAR)
 """
-# Rows of the fault that were never added, and what became of the number in them.
+# Rows of the fault that were never added or are gone, and what became of the number in them.
 _DRAWN = """
 INSERT INTO drawn
-WITH added AS (
-    SELECT d."table", d.key, c.was, c.stands,
+WITH seen AS (
+    SELECT "table", key FROM effect WHERE run = 'target' AND "column" = '' AND op = 'insert'
+    UNION SELECT "table", key FROM divergence WHERE kind = 'extra'),
+numbered AS (
+    SELECT DISTINCT c."table", c."column", c.was, c.stands,
+           try_cast(json_extract_string(s.key, '$."' || c."column" || '"') AS BIGINT) AS number
+    FROM counter c JOIN seen s ON s."table" = c."table"),
+given AS (
+    SELECT "table", "column", count(*) = stands - was AS all_known FROM numbered
+    WHERE number > was AND number <= stands GROUP BY "table", "column", was, stands),
+added AS (
+    SELECT d."table", d.key, c.was, c.stands, f.key IS NOT NULL AS came,
+           coalesce(g.all_known, false) AS all_known,
            try_cast(json_extract_string(d.key, '$."' || c."column" || '"') AS BIGINT) AS number
     FROM damage d JOIN counter c ON c."table" = d."table"
     JOIN net n ON n.run = 'target' AND n."table" = d."table" AND n.key = d.key AND n."column" = ''
          AND n.last_op = 'insert'
-    ANTI JOIN net f ON f.run = 'faulty' AND f."table" = d."table" AND f.key = d.key
+    LEFT JOIN net f ON f.run = 'faulty' AND f."table" = d."table" AND f.key = d.key
          AND f."column" = ''
+    LEFT JOIN given g ON g."table" = c."table" AND g."column" = c."column"
     WHERE d.fault = $fault AND d."column" = '' AND d.current IS NULL AND d.target IS NOT NULL
       AND EXISTS (FROM issued i WHERE i.text <> '' AND i.sequence = c.sequence
                   AND (i.act = n.last_step OR starts_with(i.act, n.last_step || '/')))),
@@ -53,6 +68,7 @@ later AS (
     SELECT DISTINCT "table" FROM (FROM divergence WHERE kind = 'extra')
     ANTI JOIN earlier_rows USING ("table", key))
 SELECT $fault, "table", key, '', true, CASE
+    WHEN came THEN CASE WHEN all_known THEN 'proven' ELSE 'derived' END
     WHEN stands >= was AND number <= stands THEN 'derived'
     WHEN "table" IN (SELECT "table" FROM later) THEN 'undecided'
     WHEN stands IS NULL OR stands < was THEN 'derived'

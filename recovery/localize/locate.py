@@ -23,7 +23,7 @@ from recovery.localize.cells import (
 )
 from recovery.localize.complaints import heard, lay_out
 from recovery.localize.covered import covered, held_whole, unexplained
-from recovery.localize.drawn import lay_out_counters
+from recovery.localize.drawn import lay_out_counters, settle_drawn
 from recovery.localize.hypothesis import Candidate
 from recovery.localize.last_good import put_last_good
 from recovery.localize.odds import SAFE_ROOM, none_of_these, probability
@@ -245,6 +245,7 @@ def _grade(
     if not candidate.confirmed:
         grading.ask_a_person(facts, name)
     BY_CLASS[candidate.fault_class].settle(facts, given.schema, candidate, name)
+    settle_drawn(facts, given.schema, candidate, name)
     return Fault(
         name,
         candidate.step,

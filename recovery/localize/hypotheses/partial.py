@@ -23,7 +23,6 @@ from recovery.localize.aims import (
     joins,
 )
 from recovery.localize.conditions import literal
-from recovery.localize.drawn import settle_drawn
 from recovery.localize.hits import Look, in_question, lay_verge, looks
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.looks import aim, instead
@@ -300,4 +299,4 @@ def _spared(logged: Sequence[str], executed: Sequence[str], scene: Scene) -> fro
     return frozenset(columns if new & numbered else columns | {""})
 
 
-HYPOTHESIS = Hypothesis(FaultClass.PARTIAL, propose, told, ask, admits, settle=settle_drawn)
+HYPOTHESIS = Hypothesis(FaultClass.PARTIAL, propose, told, ask, admits)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import duckdb
 
 from recovery.deviation import Drop
-from recovery.localize.drawn import ask_for_numbers, settle_drawn
+from recovery.localize.drawn import ask_for_numbers
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
@@ -230,6 +230,4 @@ def _numbers(scene: Scene, query: str, names: Mapping[str, object]) -> tuple[int
     return tuple(int(number) for number in row)
 
 
-HYPOTHESIS = Hypothesis(
-    FaultClass.SKIPPED, propose, told, admits=admits, settle=settle_drawn, asks=asks
-)
+HYPOTHESIS = Hypothesis(FaultClass.SKIPPED, propose, told, admits=admits, asks=asks)
