@@ -751,3 +751,14 @@ def test_rows_that_take_keys_of_the_current_state_are_left_to_the_slow_way(
         assert found.fast(like)[1] is None
         assert found.whatif.refusal == "keys of its rows are matched with the current state"
         assert [row[1] for row in found.slow(like)[0]][-1] == '{"id":"40"}'
+
+
+def test_a_table_that_an_act_has_locked_is_not_waited_for(ground: Stage) -> None:
+    """TRUNCATE locks its table until the what-if ends; whoever asks about its rows has no answer."""
+    found = trial(
+        ground,
+        act("a", "UPDATE account SET balance = 7 WHERE id = 3"),
+        act("b", "UPDATE entry SET note = 'late' WHERE amount > 50 AND account < 4"),
+    )
+    with found.whatif:
+        found.same(Insert("a", act("t", "TRUNCATE entry")))

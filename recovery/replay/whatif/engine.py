@@ -28,6 +28,7 @@ from recovery.replay.whatif.timeline import Turn, turns
 from recovery.scratch.cluster import about_the_server, server_trouble
 
 _DATABASE = "replay_whatif"
+
 _DEAD_MAX = 50_000  # rows moved and taken back, before the server is asked to clear them away
 _NEVER_PREPARED = 1 << 30
 
@@ -72,6 +73,9 @@ class WhatIf:
         judging.prepare_threshold = _NEVER_PREPARED
         path = clock.search_path(judging)
         judging.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (path,))
+        # An act such as TRUNCATE locks its table until the working transaction ends, and that one
+        # waits for the judge.
+        judging.execute("SET lock_timeout = '50ms'")
         self._stand = Stand(connection, found.relations, found.versions, found.last)
         judge = Judge(judging, found.relations)
         reach = Reach(
