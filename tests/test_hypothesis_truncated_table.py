@@ -2,7 +2,7 @@
 
 import pytest
 
-from recovery.model import Complaint
+from recovery.model import Complaint, Step
 from tests.located import located, step
 
 BACKUP = """
@@ -77,6 +77,16 @@ def test_without_a_witness_it_is_a_question(scratch, tmp_path):
 def test_a_table_that_was_cleared_but_for_one_row_is_no_question(scratch, tmp_path, kept):
     with located(scratch, tmp_path, BACKUP, f"{FIRST}; {LAST}; {kept}", STEPS) as case:
         assert (case.located.verdict, case.faults, question(case)) == ("clean", [], [])
+
+
+def test_a_step_in_words_that_is_suspected(scratch, tmp_path):
+    """It names the table: the rows went then, and not at the end."""
+    cleared = Step("2a", 0, "Cleared visits", None, at=STEPS[1].at, suspect=True)
+    happened = f"{FIRST}; TRUNCATE visit; {LAST}"
+    steps = [*STEPS[:2], cleared, STEPS[2]]
+    with located(scratch, tmp_path, BACKUP, happened, steps) as case:
+        assert case.faults == [("2a", "truncated-table")]
+        assert {one.label for one in case.damage("public.visit")} == {"direct"}
 
 
 NUMBERED = """

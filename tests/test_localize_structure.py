@@ -2,11 +2,12 @@
 
 import pytest
 
-from diffing.model import Ledger, SchemaDivergence
+from diffing.model import Column, Key, Ledger, Schema, SchemaDivergence, Table
 from recovery.localize.structure import gone, on_purpose
 from recovery.model import Sql, Step, StepLog
 from recovery.scratch.catalog import read_schema
 from recovery.scratch.counters import Counter, counters
+from tests.located import located, step
 from tests.walked import Shop, dbmend, dump, make_shop
 
 TABLE = SchemaDivergence("table", "public.a", "table (id integer)", "")
@@ -18,9 +19,17 @@ VIEW = SchemaDivergence("view", "public.dear", "SELECT id FROM b", "")
 ON_A = SchemaDivergence("constraint", "public.c.to_a", "FOREIGN KEY (a) REFERENCES a(id)", "")
 
 
+SCHEMA = Schema(
+    tuple(
+        Table("public", name, (Column("id", "integer", "integer"),), Key("primary", ("id",)))
+        for name in ("a", "b", "old_prices")
+    )
+)
+
+
 def lost(*divergences, steps=()):
     log = StepLog(tuple(Step(str(n), n, "", Sql(text)) for n, text in enumerate(steps)))
-    found = list(gone(Ledger((), schema=tuple(divergences)), log, first=3))
+    found = list(gone(Ledger((), schema=tuple(divergences)), log, SCHEMA, first=3))
     assert len(list(on_purpose(found))) == len(found)
     return [(one.id, one.parameters) for one in found]
 
@@ -59,6 +68,54 @@ def test_what_a_step_removed_is_no_fault():
     assert lost(TABLE, steps=["DROP TABLE a"]) == []
     assert lost(COLUMN, steps=["ALTER TABLE b DROP COLUMN price"]) == []
     assert len(lost(COLUMN, steps=["ALTER TABLE b DROP COLUMN prices", "UPDATE b SET price = 1"]))
+
+
+def laid_to(*divergences, said, taken=()):
+    steps = tuple(
+        Step(name, 1, text, None, suspect=suspect, actor="Ann") for name, text, suspect in said
+    )
+    ledger = Ledger((), schema=tuple(divergences))
+    faults = list(gone(ledger, StepLog(steps), SCHEMA, first=1, taken=frozenset(taken)))
+    assert len(list(on_purpose(faults))) == sum(not one.step for one in faults)
+    return [(one.step, one.cause) for one in faults]
+
+
+def test_what_is_gone_is_laid_to_the_step_in_words_that_somebody_suspects():
+    """To one that names it; to one that names nothing, when it is the only one."""
+    old = SchemaDivergence("table", "public.old_prices", "table (id integer)", "")
+    named, vague = ("4", "Removed the old prices", True), ("5", "Tidied up", True)
+    assert laid_to(old, said=[vague, named]) == [("4", "user")]
+    assert laid_to(old, said=[vague]) == laid_to(COLUMN, said=[vague]) == [("5", "user")]
+    assert laid_to(VIEW, said=[vague]) == [("5", "user")]
+    nobody = [("", "unknown")]
+    assert laid_to(COLUMN, said=[named]) == nobody
+    assert laid_to(old, said=[vague, ("6", "Went home", True)]) == nobody
+    assert laid_to(old, said=[("4", "Removed the old prices", False)]) == nobody
+    assert laid_to(old, said=[named], taken=["4"]) == nobody
+
+
+def test_what_steps_did_to_a_column_that_is_gone_was_not_left_out(scratch, tmp_path):
+    """Nothing is there that could be as it was before them."""
+    backup = """
+    CREATE TABLE item (id int PRIMARY KEY, price int, note text);
+    CREATE TABLE aside (id int PRIMARY KEY, note text);
+    INSERT INTO item SELECT n, n, 'note' FROM generate_series(1, 9) AS n;
+    """
+    texts = [
+        "UPDATE item SET note = 'new', price = price + 1 WHERE id = 3",
+        "UPDATE item SET note = 'other' WHERE id = 4",
+        "INSERT INTO aside VALUES (1, 'x'), (2, 'y')",
+    ]
+    steps = [step(str(number), text) for number, text in enumerate(texts, 1)]
+    happened = "; ".join([*texts, "ALTER TABLE item DROP COLUMN note; DROP TABLE aside"])
+    with located(scratch, tmp_path, backup, happened, steps, complete=True) as case:
+        assert case.faults == [("", "dropped-object")] * 2
+        assert case.damage("public.item") == case.damage("public.aside") == []
+    # A step that was left out is found by what it did to the columns that are there.
+    left_out = "; ".join([*texts[1:], "ALTER TABLE item DROP COLUMN note"])
+    with located(scratch, tmp_path, backup, left_out, steps, complete=True) as case:
+        assert case.faults == [("1", "skipped"), ("", "dropped-object")]
+        assert [(one.column, one.target) for one in case.damage("public.item")] == [("price", "4")]
 
 
 SERIAL = """

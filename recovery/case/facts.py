@@ -5,6 +5,7 @@ query them too.
 divergence  one row per divergence (diff.parquet)
 effect      one row per cell written in a replay: run, step, and the image before and after
 unsteady    per step, columns that depend on the order in which the server met the rows
+absent      tables (column '') and columns of the backup that the current state has no place for
 earlier     where another backup differs from the one the log starts from: `value` is what the
             cell held in that backup; column '' is a row: the whole row as JSON when only that
             backup has it, NULL when it does not have it. A cell without a row here is equal
@@ -38,6 +39,7 @@ CREATE TABLE IF NOT EXISTS effect (
     old VARCHAR, new VARCHAR);
 CREATE TABLE IF NOT EXISTS unsteady (
     step VARCHAR NOT NULL, "table" VARCHAR NOT NULL, "column" VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS absent ("table" VARCHAR NOT NULL, "column" VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS earlier (
     backup VARCHAR NOT NULL, "table" VARCHAR NOT NULL, key VARCHAR NOT NULL,
     "column" VARCHAR NOT NULL, value VARCHAR, base VARCHAR);

@@ -1,6 +1,7 @@
 """Runs, backup and current side by side, cell by cell, as relations of the case database.
 
-net      what a run did to a cell in the end: its first old and last new image
+net      what a run did to a cell in the end: its first old and last new image; not of what the
+         current state has no place for (`absent`)
 cell     per cell that a run wrote: backup (b), target run (t), faulty run (f), current (c)
 row      per row that came or went in a run: whether it is there in b, t, f, c
 Everything is proportional to what was written, never to the size of the database.
@@ -22,6 +23,7 @@ SELECT run, "table", key, "column",
        first(op ORDER BY ordinal) AS first_op, last(op ORDER BY ordinal) AS last_op,
        last(step ORDER BY ordinal) AS last_step, list(DISTINCT step) AS steps
 FROM effect WHERE run IN (SELECT unnest(?::VARCHAR[]))
+  AND ("table", '') NOT IN (FROM absent) AND ("table", "column") NOT IN (FROM absent)
 GROUP BY run, "table", key, "column"
 """
 

@@ -102,6 +102,7 @@ def locate(given: Given) -> Located:
     learn_unstable(facts, BASE, MOVED)
     lay_out(facts, given.log, given.schema)
     structure.note_sizes(facts, given.ledger)
+    structure.note_absent(facts, given.ledger)
     lay_out_counters(facts, given.schema, given.sequences)
     search = Search(
         given.log,
@@ -137,7 +138,7 @@ def locate(given: Given) -> Located:
         for fault in slow.faults
     )
     more = tuple(replace(fault, cells=_labels(facts, fault.id)) for fault in slow.more)
-    damaged = (*more, *_damaged(given, len(found) + len(more) + 1))
+    damaged = (*more, *_damaged(given, len(found) + len(more) + 1, steps))
     emptied = tuple(structure.emptied(facts, first=len(found) + len(damaged) + 1))
     asked = (*structure.on_purpose(damaged), *(question for _, question in emptied))
     return Located(
@@ -160,11 +161,12 @@ def locate(given: Given) -> Located:
     )
 
 
-def _damaged(given: Given, first: int) -> tuple[Fault, ...]:
-    """Faults of the structure itself, named from F`first`."""
+def _damaged(given: Given, first: int, steps: frozenset[str]) -> tuple[Fault, ...]:
+    """Faults of the structure itself, named from F`first`. `steps`: what others are laid to."""
     if given.wrong_way_round:
         return ()
-    gone = tuple(structure.gone(given.ledger, given.log, first=first))
+    lost = structure.gone(given.ledger, given.log, given.schema, first=first, taken=steps)
+    gone = tuple(lost)
     return (*gone, *structure.behind(given.behind, first=first + len(gone)))
 
 
@@ -364,8 +366,8 @@ def _verdict(
         return "inconclusive"
     if any(table.status in (Status.NOT_COMPARED, Status.PARTIAL) for table in given.ledger):
         return "inconclusive"
-    # What is gone from the structure may have been removed on purpose.
-    if any(fault.fault_class is not FaultClass.DROPPED_OBJECT for fault in faults):
+    # What is gone from the structure may have been removed on purpose, if nobody suspects it.
+    if any(one.step or one.fault_class is not FaultClass.DROPPED_OBJECT for one in faults):
         return "inconclusive" if doubtful else "damaged"
     outcomes = {outcome.step: outcome.outcome for outcome in given.base.outcomes}
     untried = [

@@ -14,6 +14,7 @@ residue  what the history does not explain, per cell or row ("column" ''): "tabl
            extra      the row should not be there; current is its image
 Touched-at columns and others that clock and chance decide (`unstable`) are in neither kind of cell,
 but where all that is written is the same whatever they decide (`steady`).
+What the current state has no place for (`absent`) is in neither relation.
 Everything is proportional to what was written or differs, never to the size of the database.
 """
 
@@ -33,7 +34,9 @@ net AS (
     SELECT "table", key, "column", first(op ORDER BY ordinal) = 'insert' AS came,
            last(op ORDER BY ordinal) = 'insert' AS there, first(old ORDER BY ordinal) AS start,
            last(new ORDER BY ordinal) AS value, last(step ORDER BY ordinal) AS act
-    FROM effect WHERE run = $run GROUP BY "table", key, "column")
+    FROM effect WHERE run = $run AND ("table", '') NOT IN (FROM absent)
+      AND ("table", "column") NOT IN (FROM absent)
+    GROUP BY "table", key, "column")
 SELECT "table", key, "column", start, came, there, value, act, coalesce(place, 0) AS place
 FROM net LEFT JOIN place ON place.step = net.act
 """

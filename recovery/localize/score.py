@@ -51,6 +51,7 @@ LEFT JOIN divergence d ON d.kind = 'changed' AND d."table" = p."table" AND d.key
 LEFT JOIN shown s ON s."table" = p."table" AND s.key = p.key AND s."column" = p."column"
 LEFT JOIN divergence m ON m.kind = 'missing' AND m."table" = p."table" AND m.key = p.key
 WHERE p.name = $name AND p."column" <> '' AND m.key IS NULL
+  AND (p."table", '') NOT IN (FROM absent) AND (p."table", p."column") NOT IN (FROM absent)
   AND (u."column" IS NULL OR f.key IS NULL OR y.key IS NOT NULL)
   AND (s.key IS NOT NULL OR NOT coalesce(r.came, false)))
 SELECT * EXCLUDE (unstable) FROM cell
@@ -62,7 +63,7 @@ FROM forecast p
 LEFT JOIN row r ON r."table" = p."table" AND r.key = p.key
 LEFT JOIN divergence d ON d.kind IN ('missing', 'extra') AND d."table" = p."table"
      AND d.key = p.key
-WHERE p.name = $name AND p."column" = ''
+WHERE p.name = $name AND p."column" = '' AND (p."table", '') NOT IN (FROM absent)
   AND NOT (p."table" IN (SELECT "table" FROM clocked)
            AND coalesce(d.kind = 'extra', NOT r.came, p.base = 'true')::VARCHAR = p.base)
 """

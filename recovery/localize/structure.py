@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import duckdb
 
-from diffing.model import Ledger, SchemaDivergence
+from diffing.model import Ledger, Schema, SchemaDivergence
+from recovery.localize.testimony import points_at
 from recovery.messages import message
-from recovery.model import Alternative, Fault, FaultClass, Question, Sql, StepLog
+from recovery.model import Alternative, Fault, FaultClass, Question, Sql, Step, StepLog
 
 CLASSES = (FaultClass.DROPPED_OBJECT, FaultClass.SEQUENCE_BEHIND)
 _NAMES_MAX = 10
@@ -43,9 +44,18 @@ class Behind:
     highest: int
 
 
-def gone(ledger: Ledger, log: StepLog, *, first: int) -> Iterator[Fault]:
-    """What the backup's structure has and the current one has not, and no step removed: a fault
-    for each table, for the columns of each table, and one for all else. Named from F`first`."""
+def gone(
+    ledger: Ledger,
+    log: StepLog,
+    schema: Schema,
+    *,
+    first: int,
+    taken: frozenset[str] = frozenset(),
+) -> Iterator[Fault]:
+    """What the backup's structure (`schema`) has and the current one has not, and no step removed:
+    a fault for each table, for the columns of each table, and one for all else. Named from
+    F`first`. A step in words that the customer suspects, and that is not `taken` by another fault,
+    is what it is laid to."""
     lost = [one for one in ledger.schema if one.backup and not one.current]
     unsaid = [one for one in lost if not _told_of(one, log)]
     tables = [one.name for one in unsaid if one.kind == "table"]
@@ -56,12 +66,14 @@ def gone(ledger: Ledger, log: StepLog, *, first: int) -> Iterator[Fault]:
             table, _, column = one.name.rpartition(".")
             columns.setdefault(table, []).append(column)
     others = [f"{one.kind} {one.name}" for one in rest if one.kind != "column"]
-    found: list[tuple[tuple[tuple[str, str], ...], str]] = []
+    found: list[tuple[tuple[tuple[str, str], ...], str, Step | None]] = []
+    suspects = [one for one in log.steps if one.suspect and one.id not in taken]
     for table in tables:
         told = message(
             "The table {table} is in the backup and not in the current data", table=table
         )
-        found.append(((("table", table),), told))
+        step = _suspected(suspects, schema, table)
+        found.append(((("table", table),), told, step))
     for table, names in columns.items():
         shown = ", ".join(names[:_NAMES_MAX])
         told = message(
@@ -69,7 +81,8 @@ def gone(ledger: Ledger, log: StepLog, *, first: int) -> Iterator[Fault]:
             table=table,
             columns=shown,
         )
-        found.append(((("table", table), ("columns", shown)), told))
+        step = _suspected(suspects, schema, table, names)
+        found.append(((("table", table), ("columns", shown)), told, step))
     if others:
         shown = ", ".join(others[:_NAMES_MAX])
         told = message(
@@ -78,9 +91,18 @@ def gone(ledger: Ledger, log: StepLog, *, first: int) -> Iterator[Fault]:
             n=len(others),
             names=shown,
         )
-        found.append(((("objects", shown),), told))
-    for number, (parameters, told) in enumerate(found, first):
-        yield Fault(f"F{number}", "", FaultClass.DROPPED_OBJECT, parameters, 1.0, (told,), "")
+        found.append(((("objects", shown),), told, _suspected(suspects, schema)))
+    for number, (parameters, told, step) in enumerate(found, first):
+        yield Fault(
+            f"F{number}",
+            step.id if step else "",
+            FaultClass.DROPPED_OBJECT,
+            parameters,
+            1.0,
+            (told,),
+            "",
+            "user" if step and step.actor else "unknown",
+        )
 
 
 def behind(counters: Sequence[Behind], *, first: int) -> Iterator[Fault]:
@@ -112,9 +134,9 @@ def behind(counters: Sequence[Behind], *, first: int) -> Iterator[Fault]:
 
 
 def on_purpose(faults: Sequence[Fault]) -> Iterator[Question]:
-    """Was it removed on purpose?"""
+    """Was it removed on purpose? Who suspects the step has said that it was not."""
     for fault in faults:
-        if fault.fault_class is FaultClass.DROPPED_OBJECT:
+        if fault.fault_class is FaultClass.DROPPED_OBJECT and not fault.step:
             yield Question(
                 f"{fault.id}-dropped",
                 message(
@@ -174,6 +196,33 @@ def note_sizes(facts: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
     facts.execute('CREATE OR REPLACE TEMP TABLE sizes ("table" VARCHAR, rows BIGINT)')
     for table in ledger:
         facts.execute("INSERT INTO sizes VALUES (?, ?)", [table.table, table.rows.backup])
+
+
+def note_absent(facts: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
+    """The relation `absent` ("table", "column", '' for the whole table): what the current state
+    has no place for, so that nothing is there that could be as a step left it, or otherwise."""
+    facts.execute("DELETE FROM absent")
+    for one in ledger.schema:
+        if one.current or one.kind not in ("table", "column"):
+            continue
+        table, _, column = one.name.rpartition(".")
+        row = [one.name, ""] if one.kind == "table" else [table, column]
+        facts.execute("INSERT INTO absent VALUES (?, ?)", row)
+
+
+def _suspected(
+    suspects: Sequence[Step], schema: Schema, table: str = "", columns: Sequence[str] = ()
+) -> Step | None:
+    """The suspected step in words that names it; else the only one that is suspected, when it
+    names no table at all and may have been anything."""
+    said = [step for step in suspects if step.action is None]
+    for step in said:
+        if table and points_at(step.what, schema, table, columns, None):
+            return step
+    if len(suspects) != 1 or not said:
+        return None
+    elsewhere = any(points_at(said[0].what, schema, one.name, (), None) for one in schema.tables)
+    return None if elsewhere else said[0]
 
 
 def _told_of(one: SchemaDivergence, log: StepLog) -> bool:

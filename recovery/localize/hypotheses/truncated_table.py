@@ -20,6 +20,7 @@ from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.statement import Target
 from recovery.localize.structure import EMPTIED_ROWS_MIN
+from recovery.localize.testimony import suspected
 from recovery.messages import message
 from recovery.model import Act, FaultClass
 
@@ -49,17 +50,21 @@ def propose(scene: Scene) -> Iterator[Candidate]:
         return
     tables = [str(table) for table, _, _ in rows]
     place = max(int(place) for _, place, _ in rows)
-    after = scene.history[place - 1].id if place else ""
-    at = scene.history[max(place - 1, 0)].at if scene.history else None
-    if at is None:
+    if not scene.history:
         return
+    said = (suspected(scene, table, (), None) for table in tables)
+    step = next((one for one in said if one is not None), None)
+    if step is not None:
+        place = max(place, scene.place(step.id))
+    after = scene.history[place - 1].id if place else ""
+    at = scene.history[max(place - 1, 0)].at
     statement = sql.SQL("TRUNCATE {}").format(
         sql.SQL(", ").join(sql.Identifier(*parts(table)) for table in tables)
     )
     text = statement.as_string(None)
     yield Candidate(
         FaultClass.TRUNCATED_TABLE,
-        "",
+        step.id if step else "",
         ACT,
         (("tables", ", ".join(tables)),),
         text,
