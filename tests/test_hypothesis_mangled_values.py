@@ -113,6 +113,43 @@ def test_a_complete_log_proves_it_and_a_copy_of_it_is_collateral(scratch, tmp_pa
     assert copies == {"3": right[3], "15": right[15]}
 
 
+@pytest.mark.parametrize("complete", [True, False])
+def test_later_steps_worked_on_with_what_was_spoilt(scratch, tmp_path, complete):
+    """The names were cut, and then a step put a word behind some of them: it had been there before
+    it. What a step had put there before the cut is cut as well."""
+    before = "UPDATE item SET name = name || ' !' WHERE id IN (2, 3)"
+    after = "UPDATE item SET name = name || ' new' WHERE store = 1"
+    happened = f"{before}; UPDATE item SET name = left(name, 12); {after};"
+    steps = [step("1", before), step("2", after)]
+    with located(scratch, tmp_path, BACKUP, happened, steps, complete=complete) as case:
+        assert case.faults == [("", "mangled-values")]
+        found = case.targets("public.item", "name")
+    assert {n: one for n, (one, _) in found.items()} == {
+        str(n): f"Деталь {n} для насоса" + " !" * (n in (2, 3)) + " new" * (n % 3 == 1)
+        for n in range(1, 21)
+    }
+    assert {grade for _, grade in found.values()} == ({"proven"} if complete else {"stale"})
+
+
+def test_a_trigger_has_noted_when_it_was(scratch, tmp_path):
+    """The time that it left in every row overwrote another, and that goes back as well."""
+    backup = f"""{BACKUP}
+    ALTER TABLE item ADD touched_at timestamptz NOT NULL DEFAULT '2026-02-01 10:00+00';
+    CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN NEW.touched_at := now(); RETURN NEW; END $$;
+    CREATE TRIGGER touch BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION touch();
+    """
+    happened = "UPDATE item SET name = left(name, 12) WHERE id > 4;"
+    steps = [step("1", PRICE)]
+    with located(scratch, tmp_path, backup, f"{PRICE}; {happened}", steps, complete=True) as case:
+        assert case.faults == [("", "mangled-values")]
+        found = case.targets("public.item", "touched_at")
+    assert {n: found.get(n) for n in ("5", "19")} == {
+        n: ("2026-02-01 10:00:00+00", "consistent") for n in ("5", "19")
+    }
+    assert not {"1", "4"} & found.keys()
+
+
 KNOWN = [
     ("scientific-notation", "123457123456", "1.23457E+11"),
     ("scientific-notation (,)", "00120000000000", "1,2E+11"),

@@ -2,7 +2,9 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-from recovery.model import Step
+import pytest
+
+from recovery.model import Complaint, Step
 from tests.located import START, located, step
 
 BACKUP = """
@@ -148,3 +150,43 @@ def test_moments_that_the_log_fills_in_too(scratch, tmp_path):
         moment = datetime.fromisoformat(wanted[str(n)][0] + ":00") + timedelta(minutes=1)
         wanted[str(n)] = (f"{moment:%Y-%m-%d %H:%M:%S}+00", "proven")
     assert found == wanted
+
+
+MADE = "INSERT INTO visit (id, room, starts, ends, day) SELECT {0}, 1, starts, ends, day FROM visit"
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_moments_that_the_log_made_were_moved_as_well(scratch, tmp_path, complete):
+    """Row 50 has the very time of its step, moved; row 60 that time, as it was made afterwards; of
+    row 70 nobody knows when just it was made, and it is left alone or not called exact."""
+    made = [MADE.format(n) + " WHERE id = 4" for n in (50, 70, 60)]
+    steps = [step(str(n), text) for n, text in enumerate(made, 1)]
+    moments = [f"{START + timedelta(minutes=n):%Y-%m-%d %H:%M:%S}+00" for n in (1, 2, 3)]
+    at = "UPDATE visit SET created_at = '{1}' WHERE id = {0}"
+    happened = f"""
+    {made[0]}; {at.format(50, moments[0])};
+    {made[1]}; {at.format(70, moments[1])};
+    UPDATE visit SET created_at = created_at + interval '0.7 seconds' WHERE id = 70;
+    UPDATE visit SET created_at = created_at + interval '3 hours' WHERE id >= 3;
+    {made[2]}; {at.format(60, moments[2])};
+    """
+    said = [] if complete else [Complaint("public.visit", (("id", "4"),), "created_at")]
+    with located(
+        scratch, tmp_path, BACKUP, happened, steps, complaints=said, complete=complete
+    ) as case:
+        assert case.faults == [("", "time-shift")]
+        found = case.targets("public.visit", "created_at")
+    assert found["50"] == (moments[0], "consistent")
+    assert "60" not in found
+    assert found.get("70", ("", "stale"))[1] in ("stale", "undecided")
+    assert found["4"][0] == created(4)["4"][0]
+
+
+def test_a_row_made_at_another_time_was_not_moved(scratch, tmp_path):
+    """Nothing was: the step's clock ran three hours late, and rows came by it."""
+    made = [MADE.format(n) + " WHERE id = 4" for n in (50, 51, 52, 53)]
+    steps = [step(str(n), text) for n, text in enumerate(made, 1)]
+    late = "UPDATE visit SET created_at = '2026-03-01 15:01+00' WHERE id >= 50"
+    happened = ";".join([*made, late])
+    with located(scratch, tmp_path, BACKUP, happened, steps) as case:
+        assert (case.located.verdict, case.faults) == ("clean", [])

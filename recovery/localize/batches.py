@@ -10,12 +10,13 @@ from math import log2
 
 from psycopg import sql
 
-from diffing.model import Table, parts
+from diffing.model import Table, Trigger, parts
 from recovery.deviation import Insert
 from recovery.localize.hypothesis import Candidate
 from recovery.localize.scene import Scene
+from recovery.localize.spoilt import last_written
 from recovery.localize.statement import Target
-from recovery.localize.transforms import Batch, Change
+from recovery.localize.transforms import ROWS_MIN, Batch, Change, is_time
 from recovery.model import Act, FaultClass, Step
 
 _PRIOR = 6.0  # bits of a spoilt batch, before its description
@@ -23,6 +24,16 @@ _PRIOR = 6.0  # bits of a spoilt batch, before its description
 _BITS_MAX = 25.0
 _QUIET = 2.0  # bits of not firing triggers
 _NO_TIME_KNOWN = datetime(2000, 1, 1, tzinfo=UTC)
+
+# The time that most rows that were hit have in one column now, and had not before.
+_MOMENT = """
+WITH hit AS (
+    SELECT DISTINCT key FROM spoilt
+    WHERE "table" = $table AND fate = 'hit' AND list_contains($variants::VARCHAR[], variant))
+SELECT d.current, count(*), (SELECT count(*) FROM hit) FROM divergence d JOIN hit USING (key)
+WHERE d."table" = $table AND d.kind = 'changed' AND list_contains($times::VARCHAR[], d."column")
+GROUP BY d."column", d.current ORDER BY count(*) DESC, d."column", d.current LIMIT 1
+"""
 
 
 def vouched(scene: Scene, changes: Sequence[Change]) -> bool:
@@ -102,16 +113,19 @@ def candidates(
     rows = sum({one.rows: one.bits for one in batches}.values())
     bits = prior + log2(max(columns, 2)) + 2 * len(batches) + rows - 3 * said
     late = len(scene.history)
-    floor = _floor(scene, batches)
+    floor = last_written(scene, [one.change.name for one in batches])
+    moment = _moment(scene, batches)
     if said and step is not None:
         late = max(scene.place(step.id), floor)
+    elif moment is not None:
+        late = max(sum(one.at <= moment for one in scene.history), floor)
     candidate = Candidate(
         fault_class,
         step.id if said and step is not None else "",
         act,
         parameters,
         ";\n".join(one.statement(one.shown) for one in batches),
-        (_insert(scene, late, act, batches),),
+        (_insert(scene, late, act, batches, moment),),
         (),
         min(bits, _BITS_MAX),
         tuple(
@@ -129,17 +143,19 @@ def candidates(
         ),
         injective,
     )
-    for one in _placed(scene, candidate, floor, late, batches):
+    early = replace(candidate, happened=(_insert(scene, floor, act, batches, moment),))
+    for one in _placed(scene, candidate, early, floor, late, batches):
         yield one
-        quiet = _quietly(scene, one, tables)
+        # A trigger that has left its time did fire.
+        quiet = _quietly(scene, one, tables) if moment is None else None
         if quiet is not None:
             yield quiet
 
 
 def _placed(
-    scene: Scene, candidate: Candidate, floor: int, late: int, batches: Sequence[Batch]
-) -> Iterator[Candidate]:
-    early = replace(candidate, happened=(_insert(scene, floor, candidate.act, batches),))
+    scene: Scene, candidate: Candidate, early: Candidate, floor: int, late: int,
+    batches: Sequence[Batch],
+) -> Iterator[Candidate]:  # fmt: skip
     if floor < late and _copied(scene, floor, batches):
         yield early
         return
@@ -152,8 +168,7 @@ def _quietly(scene: Scene, candidate: Candidate, tables: Sequence[str]) -> Candi
     """The same as a restore does it: no trigger fires. None when there is none that could."""
     fired = [
         (sql.Identifier(*parts(one.table)), sql.Identifier(one.name))
-        for one in scene.schema.triggers
-        if one.table in tables and one.enabled and "update" in one.events
+        for one in _fired(scene, tables)
     ]
     if not fired:
         return None
@@ -203,32 +218,51 @@ def _names(step: Step, tables: Sequence[Table]) -> bool:
     )
 
 
-def _insert(scene: Scene, place: int, act: str, batches: Sequence[Batch]) -> Insert:
-    """The act behind the `place`-th of the history."""
+def _fired(scene: Scene, tables: Sequence[str]) -> Sequence[Trigger]:
+    return [
+        one
+        for one in scene.schema.triggers
+        if one.table in tables and one.enabled and "update" in one.events
+    ]
+
+
+def _moment(scene: Scene, batches: Sequence[Batch]) -> datetime | None:
+    """When it was done: the time that a trigger has left in most of the rows that were hit."""
+    for table in {one.change.table.name: one.change.table for one in batches}.values():
+        names = [one.change.name for one in batches if one.change.table == table]
+        changed = {column for one in batches for column, _ in one.change.sets}
+        times = [one.name for one in table.columns if is_time(one) and one not in changed]
+        if not times or not _fired(scene, [table.name]):
+            continue
+        row = scene.facts.execute(
+            _MOMENT, {"table": table.name, "variants": names, "times": times}
+        ).fetchone()
+        if row is not None and row[1] >= ROWS_MIN and row[1] * 2 > row[2]:
+            try:
+                at = datetime.fromisoformat(str(row[0]))
+            except ValueError:
+                continue
+            return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return None
+
+
+def _insert(
+    scene: Scene, place: int, act: str, batches: Sequence[Batch], moment: datetime | None
+) -> Insert:
+    """The act behind the `place`-th of the history, at that moment when it is known."""
     before = scene.history[place - 1] if place else None
     at = before.at if before else scene.history[0].at if scene.history else _NO_TIME_KNOWN
     statements = tuple(one.statement(one.where) for one in batches)
-    moment = at + timedelta(milliseconds=1) if place else at
-    return Insert(before.id if before else "", Act(act, statements, moment))
-
-
-def _floor(scene: Scene, batches: Sequence[Batch]) -> int:
-    """The place of the last act that wrote one of the cells."""
-    row = scene.facts.execute(
-        """SELECT coalesce(max(f.place), 0) FROM finals f JOIN spoilt s
-          ON s."table" = f."table" AND s.key = f.key AND s."column" = f."column"
-        WHERE s.fate = 'hit' AND list_contains(?::VARCHAR[], s.variant)""",
-        [[one.change.name for one in batches]],
-    ).fetchone()
-    assert row is not None
-    return int(row[0])
+    at = moment or (at + timedelta(milliseconds=1) if place else at)
+    return Insert(before.id if before else "", Act(act, statements, at))
 
 
 def _later_damage(scene: Scene, floor: int, batches: Sequence[Batch]) -> bool:
-    """Did an act after that place write something that is not what it should be?"""
+    """Did an act after that place write something that is not what it should be? One that worked
+    on with a spoilt value has left it neither as it was nor as it was spoilt."""
     row = scene.facts.execute(
         """SELECT count(*) FROM residue r
-        ANTI JOIN (FROM spoilt WHERE list_contains(?::VARCHAR[], variant)) s
+        ANTI JOIN (FROM spoilt WHERE fate = 'hit' AND list_contains(?::VARCHAR[], variant)) s
              ON s."table" = r."table" AND s.key = r.key AND s."column" = r."column"
         WHERE r.place > ? AND NOT list_contains(?::VARCHAR[], r.act)""",
         [[one.change.name for one in batches], floor, sorted(scene.taken)],
@@ -245,7 +279,7 @@ def _copied(scene: Scene, floor: int, batches: Sequence[Batch]) -> bool:
         JOIN spoilt s ON s.value = r.current AND s.fate = 'hit'
         JOIN residue o ON o."table" = s."table" AND o.key = s.key AND o."column" = s."column"
          AND o.predicted = r.predicted
-        ANTI JOIN (FROM spoilt WHERE list_contains($names::VARCHAR[], variant)) x
+        ANTI JOIN (FROM spoilt WHERE fate = 'hit' AND list_contains($names::VARCHAR[], variant)) x
              ON x."table" = r."table" AND x.key = r.key AND x."column" = r."column"
         WHERE r.place > $floor AND list_contains($names::VARCHAR[], s.variant)""",
         {"names": [one.change.name for one in batches], "floor": floor},

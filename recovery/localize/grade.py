@@ -93,6 +93,9 @@ WITH graded AS (
     SELECT *, CASE
         WHEN NOT explained THEN 'undecided'
         WHEN $named AND NOT timeless THEN 'undecided'
+        -- A logged step's own time, moved: what is there tells which time it was.
+        WHEN unstable AND t_step IS NOT NULL AND aimed AND telling AND c IS NOT DISTINCT FROM f
+             AND list_contains($injective::VARCHAR[], "column") THEN 'consistent'
         -- What overwrote the time of a logged step overwrote the only sign that it came, and when.
         WHEN unstable AND t_step IS NOT NULL AND NOT (
             $exact_clock AND list_contains($covered::VARCHAR[], "table")) THEN 'stale'

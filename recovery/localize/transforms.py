@@ -2,11 +2,7 @@
 
 No step of the log says it. The function is supposed from a few cells; then the server applies it to
 the whole column as the replay leaves it (a look at the end of the history), and the cells are
-sorted by what the current state has there:
-
-hit      just what the function makes of the value
-kept     the value itself, although the function would change it
-edited   something else
+sorted by what the current state has there (relation `spoilt`).
 
 A batch is worth the supposition when it can be described, or when no work on purpose looks like it.
 """
@@ -23,6 +19,7 @@ from diffing.model import Column, Table
 from recovery.localize.by_key import among
 from recovery.localize.looks import END
 from recovery.localize.scene import Scene
+from recovery.localize.spoilt import last_written, sort
 from recovery.model import Variant
 
 ROWS_MIN = 3
@@ -33,28 +30,6 @@ _VALUES_MAX = 3  # values of another column that describe a batch
 _OTHERS_MAX = 8  # other columns that are looked at to describe a batch
 _WHOLE = frozenset({"smallint", "integer", "bigint"})
 
-_SPOILT = """
-CREATE TEMP TABLE IF NOT EXISTS spoilt (
-    variant VARCHAR, "table" VARCHAR, key VARCHAR, "column" VARCHAR, value VARCHAR,
-    current VARCHAR, fate VARCHAR)
-"""
-# What is unstable is in no residue: there the divergence tells, as far as no act wrote the cell.
-_SORT = """
-INSERT INTO spoilt
-WITH found AS (
-    SELECT key, current FROM residue WHERE "table" = $table AND "column" = $column
-    UNION
-    SELECT d.key, d.current FROM divergence d
-    JOIN unstable u ON u."table" = d."table" AND u."column" = d."column"
-    ANTI JOIN finals f ON f."table" = d."table" AND f.key = d.key AND f."column" = d."column"
-    WHERE d.kind = 'changed' AND d."table" = $table AND d."column" = $column)
-SELECT s.variant, s."table", s.key, s."column", s.value, f.current,
-       CASE WHEN f.key IS NULL THEN 'kept'
-            WHEN f.current IS NOT DISTINCT FROM s.value THEN 'hit' ELSE 'edited' END
-FROM sketch s LEFT JOIN found f ON f.key = s.key
-ANTI JOIN (FROM residue WHERE "table" = $table AND "column" = '') gone ON gone.key = s.key
-WHERE s.variant = $variant AND s."column" = $column
-"""
 _COUNTS = """
 SELECT count(*) FILTER (fate = 'hit'), count(*) FILTER (fate = 'kept'),
        count(*) FILTER (fate = 'edited'), count(DISTINCT value) FILTER (fate = 'hit')
@@ -195,21 +170,13 @@ def look(change: Change) -> Variant:
     return Variant(change.name, END, 0, text.as_string(None), table.name, columns)
 
 
-def begin(scene: Scene, variant: str) -> None:
-    """No cell is sorted yet for this look."""
-    scene.facts.execute(_SPOILT)
-    scene.facts.execute("DELETE FROM spoilt WHERE variant = ?", [variant])
-
-
 def batch(
     scene: Scene, change: Change, *, possible: Callable[[str | None], bool] = lambda _: True
 ) -> Batch | None:
     """The batch of a change that was looked at; None when too few cells fit. An edited cell whose
     value is not `possible` as the outcome of the change was written afterwards: it is kept."""
     facts, name = scene.facts, change.name
-    begin(scene, name)
-    places = {"table": change.table.name, "column": change.column.name}
-    facts.execute(_SORT, places | {"variant": name})
+    sort(scene, name, change.table.name, change.column.name)
     row = facts.execute(_COUNTS, [name]).fetchone()
     assert row is not None
     hits, kept, edited, values = (int(number) for number in row)
@@ -338,11 +305,15 @@ def _listed(scene: Scene, found: Batch) -> Batch:
 
 
 def without_later(scene: Scene, found: Batch, possible: Callable[[str | None], bool]) -> Batch:
-    """Cells that can only have been written afterwards are none of the batch."""
+    """Cells that can only have been written afterwards are none of the batch, unless a step of the
+    log did that: then the history itself says what became of them."""
+    names = {"variant": found.change.name, "floor": last_written(scene, [found.change.name])}
     rows = scene.facts.execute(
-        "SELECT DISTINCT ON (key) key, current FROM spoilt WHERE variant = ? AND fate = 'edited'"
-        " ORDER BY key",
-        [found.change.name],
+        """SELECT DISTINCT ON (s.key) s.key, s.current FROM spoilt s
+        ANTI JOIN (FROM residue WHERE place > $floor) r
+             ON r."table" = s."table" AND r.key = s.key AND r."column" = s."column"
+        WHERE s.variant = $variant AND s.fate = 'edited' ORDER BY s.key""",
+        names,
     ).fetchall()
     later = [str(key) for key, current in rows if not possible(current)]
     if not later:

@@ -20,12 +20,12 @@ from recovery.localize.hypothesis import Candidate, Hypothesis
 from recovery.localize.looks import END
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
+from recovery.localize.spoilt import begin
 from recovery.localize.transforms import (
     ROWS_MIN,
     WORK_MIN,
     Batch,
     Change,
-    begin,
     cell,
     described,
     rows_of,
