@@ -117,3 +117,79 @@ def test_a_suspect_explains_the_complaints(scratch, tmp_path, complete):
     with run(scratch, tmp_path, said, steps=steps, complete=complete) as case:
         assert case.faults == [("2", "as-described")]
         assert not [one for one in case.located.questions if one.id.endswith("-which")]
+
+
+def done(*texts):
+    return [step(str(n), text) for n, text in enumerate(texts, 1)]
+
+
+def test_rows_that_were_left_out_accuse_the_step_that_should_have_taken_them(scratch, tmp_path):
+    """Products 2 and 6 of store 2 were to be raised as well; the log has the condition that was
+    run. A step that wrote another column of the same rows is less to blame."""
+    steps = done(
+        "UPDATE product SET note = 'seen' WHERE store = 2",
+        "UPDATE product SET price = price * 1.5 WHERE store = 2 AND id > 8",
+        "UPDATE product SET price = price + 1 WHERE store = 1 AND id > 8",
+        "DELETE FROM line WHERE id = 1",
+    )
+    happened = ";".join(one.action.text for one in steps)
+    said = [wrong("product", 2, "price"), wrong("product", 6, "price")]
+    with located(
+        scratch, tmp_path, BACKUP, happened, steps, complaints=said, describes="executed"
+    ) as case:
+        assert case.faults == [("2", "as-described")]
+        assert dict(case.fault.parameters) == {"without": "id > 8"}
+        damaged = case.damage("public.product")
+        assert {(one.key, one.label, one.grade) for one in damaged} == {
+            (f'{{"id":"{n}"}}', "omission", "undecided") for n in (2, 6)
+        }
+        (question,) = [one for one in case.located.questions if one.id.endswith("-which")]
+        assert '"dropped":"id > 8"' in question.alternatives[0].text
+
+
+def test_what_others_changed_since_accuses_as_well(scratch, tmp_path):
+    """Somebody who wrote nothing down changed the prices once more."""
+    happened = f"{HAPPENED}; UPDATE product SET price = price - 2 WHERE id IN (2, 10, 14)"
+    said = [wrong("product", key, "price") for key in (2, 10, 14)]
+    with located(
+        scratch, tmp_path, BACKUP, happened, STEPS, complaints=said, describes="executed"
+    ) as case:
+        assert case.faults == [("2", "as-described")]
+        assert {one.grade for one in case.damage("public.product")} == {"undecided"}
+
+
+def test_another_column_of_the_rows_that_a_step_wrote_accuses_it(scratch, tmp_path):
+    """It was the price that should have been changed, and the note was."""
+    said = [wrong("product", key, "price") for key in (1, 5, 9)]
+    with run(scratch, tmp_path, *said) as case:
+        assert case.faults == [("1", "as-described")]
+
+
+def test_many_complaints_accuse_a_large_step(scratch, tmp_path):
+    """That it did so much does not weigh more with every complaint than the complaint does."""
+    backup = BACKUP + "INSERT INTO product SELECT n, 2, n FROM generate_series(25, 3000) AS n;"
+    said = [wrong("product", key, "price") for key in range(40, 340, 30)]
+    with located(
+        scratch, tmp_path, backup, HAPPENED, STEPS, complaints=said, describes="executed"
+    ) as case:
+        assert case.faults == [("2", "as-described")]
+
+
+def test_times_of_touching_accuse_the_step_that_touched_the_rows(scratch, tmp_path):
+    backup = f"""{BACKUP}
+    ALTER TABLE product ADD touched_at timestamptz NOT NULL DEFAULT '2026-02-01 10:00+00';
+    CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN NEW.touched_at := now(); RETURN NEW; END $$;
+    CREATE TRIGGER touch BEFORE UPDATE ON product FOR EACH ROW EXECUTE FUNCTION touch();
+    """
+    said = [wrong("product", key, "touched_at") for key in (2, 6, 10)]
+    with located(
+        scratch, tmp_path, backup, HAPPENED, STEPS, complaints=said, describes="executed"
+    ) as case:
+        assert case.faults[0] == ("2", "as-described")
+
+
+def test_a_place_that_no_step_comes_near_accuses_nobody(scratch, tmp_path):
+    with run(scratch, tmp_path, wrong("line", 4, "product")) as case:
+        assert case.faults == []
+        assert case.located.verdict == "inconclusive"

@@ -39,7 +39,8 @@ class Candidate:
     @property
     def omitted(self) -> frozenset[str]:
         """Acts that should have been done and were not, or were done to other rows."""
-        return frozenset(one.act for one in self.happened if isinstance(one, Drop | Replace))
+        otherwise = {one.act for one in self.happened if isinstance(one, Drop | Replace)}
+        return frozenset(otherwise | {one.act for one in self.meant if isinstance(one, Replace)})
 
     @property
     def acts(self) -> frozenset[str]:

@@ -14,7 +14,7 @@ import duckdb
 
 from diffing.model import Schema
 from recovery.deviation import Drop, Replace, deviate
-from recovery.localize.accusation import accused, charged
+from recovery.localize.accusation import Heard, accused, charged, listen, settle
 from recovery.localize.cells import lay_side_by_side
 from recovery.localize.complaints import answered, reopened
 from recovery.localize.hypotheses import (
@@ -338,25 +338,32 @@ def _accused(search: Search, scene: Scene, found: Sequence[Found]) -> Found | No
     """The step that open complaints speak for the most, with those they speak for as well."""
     taken = scene.taken | {one.candidate.act for one in found}
     charges = []
-    for number, candidate in enumerate(accused(replace(scene, taken=taken))):
-        if search.time_is_up():
-            raise _TimeIsUp
-        search.progress.advance()
+    for number, ways in enumerate(accused(replace(scene, taken=taken))):
         name = f"accused-{len(found)}-{number}"
-        deviant = deviate(scene.history, candidate.meant)
-        if search.laboratory.forecast(scene.base, scene.history, deviant, name) is None:
-            continue
-        judged = score(search.facts, name, candidate.bits, meant=True)
-        charge = charged(scene, candidate, name, judged)
-        if charge is not None and charge.bits > 0:
-            bits = replace(judged, fit=charge.bits, gain=charge.bits)
-            charges.append(Trial(charge.candidate, bits, name))
-    charges.sort(key=lambda one: (-round(one.score.fit, 3), one.name))
+        told = [_heard(search, scene, one, f"{name}-{way}") for way, one in enumerate(ways)]
+        charge = charged(scene, [one for one in told if one is not None])
+        if charge is not None:
+            charges.append(charge)
+    charges.sort(key=lambda one: (-round(one.bits, 3), one.trial.name))
     if not charges:
         return None
     best, *others = charges
-    rivals = [one for one in others if best.score.fit - one.score.fit <= CREDIBLE]
-    return Found(best, tuple(rivals[:RIVALS_MAX]), accused=True)
+    settle(search.facts, best)
+    rivals = [one.trial for one in others if best.bits - one.bits <= CREDIBLE]
+    return Found(best.trial, tuple(rivals[:RIVALS_MAX]), accused=True)
+
+
+def _heard(search: Search, scene: Scene, candidate: Candidate, name: str) -> Heard | None:
+    """What complaints say for the candidate; None when its forecast cannot be told. Raises
+    _TimeIsUp."""
+    if search.time_is_up():
+        raise _TimeIsUp
+    search.progress.advance()
+    deviant = deviate(scene.history, candidate.meant)
+    if search.laboratory.forecast(scene.base, scene.history, deviant, name) is None:
+        return None
+    judged = score(search.facts, name, candidate.bits, meant=True)
+    return listen(scene, Trial(candidate, judged, name))
 
 
 def _rows_agree(scene: Scene, candidate: Candidate, told: Forecast) -> bool:

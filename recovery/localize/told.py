@@ -40,6 +40,15 @@ def evidence(found: Found) -> tuple[str, ...]:
 
 def _accused(candidate: Candidate, judged: Score) -> str:
     heard = judged.agreement
+    wider = _wider(candidate)
+    if wider:
+        return message(
+            "Had step {step} been done without {dropped}, {explained} of the places you complain"
+            " about would be otherwise",
+            step=candidate.step,
+            dropped=wider,
+            explained=heard.explained,
+        )
     return message(
         "Without step {step}, {explained} of the places you complain about would be otherwise;"
         " {right} right values that you gave come out, {against} do not; {fine} places that you"
@@ -50,6 +59,12 @@ def _accused(candidate: Candidate, judged: Score) -> str:
         against=heard.against,
         fine=heard.fine,
     )
+
+
+def _wider(candidate: Candidate) -> str:
+    """The condition without which an accused step would have done what was meant; '' for one that
+    should not have been done."""
+    return dict(candidate.parameters).get("without", "")
 
 
 def rivalry(rival: Trial) -> tuple[str, ...]:
@@ -221,8 +236,19 @@ def _which(facts: duckdb.DuckDBPyConnection, fault: Fault, found: Found) -> Ques
         assert row is not None
         alternatives.append(
             Alternative(
-                message("Step {step} should not have been done", step=trial.candidate.step),
                 message(
+                    "Step {step} should have been done without {dropped}",
+                    step=trial.candidate.step,
+                    dropped=_wider(trial.candidate),
+                )
+                if _wider(trial.candidate)
+                else message("Step {step} should not have been done", step=trial.candidate.step),
+                message(
+                    "Write it into the step log as intended, and assess again: {n} cells change",
+                    n=int(row[0]),
+                )
+                if _wider(trial.candidate)
+                else message(
                     "Mark it as suspect in the step log and assess again: {n} cells go back",
                     n=int(row[0]),
                 ),
