@@ -1,5 +1,7 @@
 """wrong-restore: where it wins, and where it must not be claimed."""
 
+from datetime import timedelta
+
 import pytest
 
 from recovery.model import Step
@@ -128,3 +130,110 @@ def test_triggers_are_silent_when_files_are_put_back(scratch, tmp_path):
             f'{{"id":"{n}"}}' for n in (1, 2, 3)
         ]
         assert len(case.damage("public.price")) == 11
+
+
+TOUCHED = f"""
+{BACKUP}
+ALTER TABLE price ADD touched timestamptz NOT NULL DEFAULT '2026-01-01 00:00:00.5+00';
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN NEW.touched := now(); RETURN NEW; END';
+CREATE TRIGGER touch BEFORE UPDATE ON price FOR EACH ROW EXECUTE FUNCTION touch();
+"""
+TOUCHED_LOG = [
+    step("1", "UPDATE price SET amount = 100 + id WHERE id IN (2, 3, 5)"),
+    step("2", "UPDATE price SET amount = amount + 7 WHERE id IN (11, 12)"),
+    step("3", "UPDATE stock SET pieces = pieces + 1"),
+    step("4", "UPDATE price SET amount = amount * 2 WHERE id IN (3, 4)"),
+    step("5", "UPDATE price SET amount = 0.5 WHERE id IN (7, 12)"),
+]
+
+
+def as_at(*names: str) -> str:
+    """The steps at the times that the log gives them, to the microsecond."""
+    return at_times({one.id: one for one in TOUCHED_LOG}, names)
+
+
+def at_times(log, names) -> str:
+    return "".join(f"{pinned(log[name].at)} {log[name].action.text};" for name in names)
+
+
+def pinned(at) -> str:
+    """From now on the trigger says this time."""
+    return f"""
+    CREATE OR REPLACE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
+        $$BEGIN NEW.touched := '{at.isoformat()}'; RETURN NEW; END$$;
+    """
+
+
+RESTORED_AT = START + timedelta(minutes=3, seconds=20, microseconds=123456)
+OVER = """
+INSERT INTO price (id, amount) SELECT n, n FROM generate_series(1, 8) AS n
+    ON CONFLICT (id) DO UPDATE SET amount = EXCLUDED.amount;
+"""
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_rows_that_bear_the_time_of_the_restore(scratch, tmp_path, complete):
+    """The first eight rows of twelve were put back, also those that nobody had changed, and some
+    were changed again afterwards."""
+    happened = as_at("1", "2", "3") + pinned(RESTORED_AT) + OVER + as_at("4", "5")
+    happened += pinned(START)
+    with located(scratch, tmp_path, TOUCHED, happened, TOUCHED_LOG, complete=complete) as case:
+        assert case.faults == [("", "wrong-restore")]
+        assert dict(case.fault.parameters)["moment"] == str(RESTORED_AT)
+        amounts = case.targets("public.price", "amount")
+        times = case.targets("public.price", "touched")
+    first, second, untouched = (
+        f"2026-0{month} {clock}"
+        for month, clock in (
+            ("3-01", "12:01:00+00"),
+            ("3-01", "12:04:00+00"),
+            ("1-01", "00:00:00.5+00"),
+        )
+    )
+    grade, timed = ("proven", "consistent") if complete else ("stale", "stale")
+    assert amounts == {"2": ("102.00", grade), "3": ("206.00", grade), "5": ("105.00", grade)}
+    assert times == {
+        "1": (untouched, timed),
+        "2": (first, timed),
+        "5": (first, timed),
+        "6": (untouched, timed),
+        "8": (untouched, timed),
+    }
+    assert second not in {value for value, _ in times.values()}
+
+
+def test_rows_that_bear_a_time_of_which_nothing_is_gone(scratch, tmp_path):
+    """Somebody wrote the rows as they were: whatever that was, it put nothing back."""
+    happened = as_at("1", "2", "3") + pinned(RESTORED_AT)
+    happened += "UPDATE price SET amount = amount WHERE id < 9;" + as_at("4", "5") + pinned(START)
+    with located(scratch, tmp_path, TOUCHED, happened, TOUCHED_LOG, complete=True) as case:
+        assert ("", "wrong-restore") not in case.faults + case.alternatives
+
+
+PARTS = [
+    step(str(n), f"UPDATE price SET amount = {n} * 100 WHERE id = {n + 1}") for n in range(1, 12)
+]
+
+
+def test_rows_side_by_side_without_a_time(scratch, tmp_path):
+    """Of the first eight rows nothing is left of the first six steps; rows behind them, and steps
+    since then, are as they should be."""
+    texts = [one.action.text for one in PARTS]
+    before, after_it = texts[:3] + texts[7:10], [*texts[3:7], texts[10]]
+    log = [step(str(n), text) for n, text in enumerate([*before, *after_it], 1)]
+    happened = ";".join([*before, OVER.strip().rstrip(";"), *after_it]) + ";"
+    with located(scratch, tmp_path, BACKUP, happened, log, complete=True) as case:
+        assert case.faults == [("", "wrong-restore")]
+        assert dict(case.fault.parameters)["lost"] == "1, 2, 3"
+        assert case.targets("public.price", "amount") == {
+            "2": ("100.00", "proven"), "3": ("200.00", "proven"), "4": ("300.00", "proven")
+        }  # fmt: skip
+
+
+def test_rows_here_and_there_are_not_side_by_side(scratch, tmp_path):
+    """Between the rows that are as they were, as many are as they should be."""
+    texts = [one.action.text for one in PARTS]
+    happened = ";".join(texts) + ";UPDATE price SET amount = id WHERE id IN (2, 4, 6, 8, 10);"
+    with located(scratch, tmp_path, BACKUP, happened, PARTS, complete=True) as case:
+        assert ("", "wrong-restore") not in case.faults + case.alternatives

@@ -6,22 +6,18 @@ current:  t is as it was after step 3; what steps 6 and 8 did is there
 One step that left nothing was skipped, and steps that left nothing at the end of the log were lost
 with the last commits (`skipped`). Here several steps have left nothing in certain tables, while
 others of the same time have: these tables were put back to one older version, all of them, at one
-moment.
+moment. Or only some rows of a table were (`restored_rows`).
 """
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from psycopg import sql
-
-from diffing.model import Schema, Table
 from recovery.deviation import Insert
-from recovery.localize.by_key import among, set_cells
-from recovery.localize.clusters import insert_statement
 from recovery.localize.hypothesis import Candidate, Hypothesis, Witness
+from recovery.localize.putting_back import Older, in_order, older, statements
+from recovery.localize.restored_rows import RowsBack, side_by_side, stamped
 from recovery.localize.scene import Scene
 from recovery.localize.score import Score
 from recovery.localize.statement import Target
@@ -32,8 +28,6 @@ from recovery.model import Act, FaultClass, Step
 _STEPS_MIN = 3  # that left nothing: fewer are no version
 _GONE_SHARE = 0.9
 _TOLD_BITS = 4.0  # of a restore that somebody suspects: which tables and when is said
-_ROWS_MAX = 20_000  # rows that one statement puts back
-_BATCH = 1000
 
 # Per table and act what it wrote there last: is it there, or is an older version?
 _LEFT = """
@@ -60,15 +54,6 @@ LEFT JOIN residue whole ON f."column" <> '' AND whole."table" = f."table" AND wh
 WHERE u."column" IS NULL AND whole.key IS NULL
   AND (f."column" = '' OR w.op = 'update' AND w.before IS DISTINCT FROM w.after)
 GROUP BY f."table", f.place ORDER BY f."table", f.place
-"""
-# What the tables were like before these acts, where they wrote.
-_OLDER = """
-WITH place AS (SELECT unnest($acts::VARCHAR[]) AS step, generate_subscripts($acts, 1) AS place)
-SELECT e.key, e."column", first(e.op ORDER BY e.ordinal), last(e.op ORDER BY e.ordinal),
-       first(e.old ORDER BY e.ordinal)
-FROM effect e JOIN place p ON p.step = e.step
-WHERE e.run = $run AND e."table" = $table AND p.place BETWEEN $first AND $last
-GROUP BY e.key, e."column" ORDER BY length(e.key), e.key, e."column" LIMIT $most
 """
 
 
@@ -109,6 +94,23 @@ class _Window:
 
 
 def propose(scene: Scene) -> Iterator[Candidate]:
+    """Rows that bear the time at which they were put back; then whole tables; then rows of tables
+    for which neither is so."""
+    bearing = tuple(stamped(scene))
+    for found in bearing:
+        yield from _rows(scene, found)
+    whole = tuple(_whole_tables(scene))
+    yield from whole
+    told = {one.table for one in bearing} | {
+        target.table for candidate in whole for target in candidate.targets
+    }
+    for table in scene.schema.tables:
+        if table.name not in told and table.key.columns:
+            for found in side_by_side(scene, table):
+                yield from _rows(scene, found)
+
+
+def _whole_tables(scene: Scene) -> Iterator[Candidate]:
     traces = _traces(scene)
     seeds = sorted(
         (window for trace in traces for window in _windows(trace, len(scene.history))),
@@ -132,7 +134,7 @@ def propose(scene: Scene) -> Iterator[Candidate]:
         if not (version or step) or names in tried:
             continue
         tried.add(names)
-        candidate = _candidate(scene, window, step)
+        candidate = _tables(scene, window, step)
         if candidate is not None:
             yield candidate
 
@@ -143,6 +145,23 @@ def admits(scene: Scene, candidate: Candidate, score: Score, witness: Witness) -
 
 def told(candidate: Candidate, score: Score) -> str:
     named = dict(candidate.parameters)
+    if "moment" in named:
+        return message(
+            "{rows} rows of {tables} bear the moment {moment}, which no step gave them, and are as"
+            " they were in the backup: steps {steps} have left nothing there",
+            rows=named["rows"],
+            tables=named["tables"],
+            moment=named["moment"],
+            steps=named["lost"],
+        )
+    if "rows" in named:
+        return message(
+            "{rows} rows of {tables} that lie side by side are as they were in the backup: steps"
+            " {steps} have left nothing there, though later ones and those on other rows have",
+            rows=named["rows"],
+            tables=named["tables"],
+            steps=named["lost"],
+        )
     if "version" in named:
         return message(
             "{tables} are as they were after step {version}: steps {steps} have left nothing there,"
@@ -197,128 +216,86 @@ def _windows(trace: _Trace, places: int) -> Iterator[_Window]:
         floor, run = place, []
 
 
-def _candidate(scene: Scene, window: _Window, step: Step | None) -> Candidate | None:
+def _tables(scene: Scene, window: _Window, step: Step | None) -> Candidate | None:
+    """Whole tables, as they were before the window."""
     acts = scene.history
-    tables: list[_Older] = []
-    for table in _in_order(scene.schema, window.tables):
-        older = _older(scene, table, window)
-        if older is None:
+    tables: list[Older] = []
+    for table in in_order(scene.schema, window.tables):
+        found = older(scene, table, window.first, window.last)
+        if found is None:
             return None
-        tables.append(older)
-    statements = tuple(_statements(tables))
-    targets = tuple(target for one in tables for target in one.targets())
-    if not statements:
-        return None
+        tables.append(found)
     last = acts[(scene.place(step.id) if step else window.last) - 1]
-    name = f"~wrong-restore/{'+'.join(window.tables)}"
     lost = [acts[place - 1].id for place in sorted(window.gone)]
     parameters = [("tables", ", ".join(sorted(window.tables))), ("lost", ", ".join(lost))]
     if window.floor:
         parameters.append(("version", acts[window.floor - 1].id))
+    name = f"~wrong-restore/{'+'.join(window.tables)}"
+    return _candidate(scene, tables, _When(name, last.id, _soon(last.at)), parameters, step)
+
+
+def _rows(scene: Scene, found: RowsBack) -> Iterator[Candidate]:
+    """Some rows of a table, as they were in the backup. What wrote them there one by one fired
+    triggers, which files that are put back do not."""
+    rows = older(scene, found.table, 1, found.last, found.keys)
+    if rows is None:
+        return
+    acts, stamp = scene.history, found.stamp
+    last = acts[found.last - 1]
+    parameters = [
+        ("tables", found.table),
+        ("rows", str(len(found.keys))),
+        ("lost", ", ".join(acts[place - 1].id for place in found.lost)),
+    ]
+    if stamp is not None:
+        parameters.append(("moment", stamp.at.isoformat(sep=" ")))
+        rows.stamped += sorted(frozenset(stamp.keys) - rows.cells.keys())
+    when = _When(f"~wrong-restore/{found.table}", last.id, stamp.at if stamp else _soon(last.at))
+    for silent in (False, True) if rows.silent and stamp is None else (False,):
+        one = _candidate(scene, [replace(rows, silent=silent)], when, parameters, None)
+        if one is not None and stamp is not None:
+            touched = Target("update", found.table, frozenset({stamp.column}))
+            one = replace(one, targets=(*one.targets, touched))
+        if one is not None:
+            yield one
+
+
+@dataclass(frozen=True, slots=True)
+class _When:
+    """The act that put rows back: its name, the one that it followed, its time."""
+
+    name: str
+    after: str
+    at: datetime
+
+
+def _soon(at: datetime) -> datetime:
+    return at + timedelta(milliseconds=1)
+
+
+def _candidate(
+    scene: Scene,
+    tables: list[Older],
+    when: _When,
+    parameters: list[tuple[str, str]],
+    step: Step | None,
+) -> Candidate | None:
+    texts = tuple(statements(tables))
+    targets = tuple(target for one in tables for target in one.targets())
+    if not targets:
+        return None
+    places, names = max(len(scene.history), 2), max(len(scene.schema.tables), 2)
     return Candidate(
         FaultClass.WRONG_RESTORE,
         step.id if step else "",
-        name,
+        when.name,
         tuple(parameters),
         "",
-        (Insert(last.id, Act(name, statements, last.at + timedelta(milliseconds=1))),),
+        (Insert(when.after, Act(when.name, texts, when.at)),),
         (),
-        _TOLD_BITS
-        if step
-        else 8.0 + 2 * math.log2(max(len(acts), 2)) + math.log2(max(len(scene.schema.tables), 2)),
+        _TOLD_BITS if step else 8.0 + 2 * math.log2(places) + math.log2(names),
         targets,
     )
-
-
-@dataclass(slots=True)
-class _Older:
-    """How the rows of a table are put back: rows to go, rows to come, cells to be set."""
-
-    table: Table
-    silent: bool  # the table has triggers, which putting files back does not fire
-    going: list[str]
-    coming: list[Mapping[str, str | None]]
-    cells: dict[str, list[tuple[str, str | None]]]
-
-    def targets(self) -> Iterator[Target]:
-        if self.cells:
-            yield Target("update", self.table.name, frozenset(self.cells))
-        if self.going:
-            yield Target("delete", self.table.name, frozenset())
-        if self.coming:
-            yield Target("insert", self.table.name, frozenset())
-
-
-def _statements(tables: Sequence[_Older]) -> Iterator[str]:
-    """Rows go before those they refer to, and come after them."""
-    switch = sql.SQL("ALTER TABLE {} {} TRIGGER USER")
-    names = [sql.Identifier(one.table.schema, one.table.relation) for one in tables]
-    silent = [name for one, name in zip(tables, names, strict=True) if one.silent]
-    for name in silent:
-        yield switch.format(name, sql.SQL("DISABLE")).as_string(None)
-    for one, name in zip(tables, names, strict=True):
-        for start in range(0, len(one.going), _BATCH):
-            rows = among(one.table, one.going[start : start + _BATCH])
-            yield sql.SQL("DELETE FROM {} WHERE {}").format(name, rows).as_string(None)
-    for one in reversed(tables):
-        for start in range(0, len(one.coming), _BATCH):
-            yield insert_statement(one.table, one.coming[start : start + _BATCH])
-    for one in tables:
-        for column, cells in sorted(one.cells.items()):
-            for start in range(0, len(cells), _BATCH):
-                yield set_cells(one.table, column, cells[start : start + _BATCH])
-    for name in silent:
-        yield switch.format(name, sql.SQL("ENABLE")).as_string(None)
-
-
-def _older(scene: Scene, name: str, window: _Window) -> _Older | None:
-    """What putting back the older rows of this table does; None where that is too much to say,
-    or rows have no key."""
-    table = scene.schema.table(name)
-    rows = scene.facts.execute(
-        _OLDER,
-        {
-            "acts": [act.id for act in scene.history],
-            "run": scene.base.run,
-            "table": name,
-            "first": window.first,
-            "last": window.last,
-            "most": _ROWS_MAX + 1,
-        },
-    ).fetchall()
-    if len(rows) > _ROWS_MAX or not table.key.columns:
-        return None
-    silent = any(one.table == name and one.enabled for one in scene.schema.triggers)
-    older = _Older(table, silent, [], [], {})
-    came = {key for key, column, first, _, _ in rows if column == "" and first == "insert"}
-    gone = {key for key, column, first, last, _ in rows if column == "" and last == "delete"}
-    for key, column, _, last, old in rows:
-        if column == "":
-            if key in came and last == "insert":
-                older.going.append(str(key))
-            elif key not in came and key in gone:
-                older.coming.append(json.loads(old))
-        elif key not in came and key not in gone and not table.column(column).generated:
-            older.cells.setdefault(str(column), []).append((str(key), old))
-    return older
-
-
-def _in_order(schema: Schema, tables: Sequence[str]) -> Sequence[str]:
-    """Tables before those they refer to."""
-    ordered: list[str] = []
-    waiting = sorted(tables)
-    while waiting:
-        free = [
-            name
-            for name in waiting
-            if not any(
-                key.parent == name and key.table in waiting and key.table != name
-                for key in schema.foreign_keys
-            )
-        ]
-        ordered += free or waiting[:1]
-        waiting = [name for name in waiting if name not in ordered]
-    return ordered
 
 
 HYPOTHESIS = Hypothesis(FaultClass.WRONG_RESTORE, propose, told, admits=admits)
