@@ -237,3 +237,28 @@ def test_rows_here_and_there_are_not_side_by_side(scratch, tmp_path):
     happened = ";".join(texts) + ";UPDATE price SET amount = id WHERE id IN (2, 4, 6, 8, 10);"
     with located(scratch, tmp_path, BACKUP, happened, PARTS, complete=True) as case:
         assert ("", "wrong-restore") not in case.faults + case.alternatives
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_was_put_back_hides_work_that_nobody_wrote_down(scratch, tmp_path, complete):
+    """Somebody had added a mark before the restore; what a later step made of the old value is
+    there, and tells nothing of it."""
+    backup = f"{BACKUP} ALTER TABLE price ADD marks jsonb NOT NULL DEFAULT '[\"old\"]';"
+    log = [
+        step(
+            str(n), f"UPDATE price SET marks = marks || '\"m{n}\"' WHERE id BETWEEN {n} AND {n + 4}"
+        )
+        for n in (1, 2, 3)
+    ]
+    log.append(step("4", "UPDATE price SET amount = amount + 1 WHERE id < 4"))
+    log.append(step("5", "UPDATE price SET marks = marks || '\"last\"' WHERE id = 2"))
+    log.append(step("6", "UPDATE price SET marks = marks || '\"else\"' WHERE id = 12"))
+    texts = [one.action.text for one in log]
+    by_hand = [] if complete else ["UPDATE price SET marks = marks || '\"mine\"' WHERE id = 2"]
+    put_back = "UPDATE price SET amount = id, marks = '[\"old\"]' WHERE id < 9"
+    happened = ";".join([*texts[:4], *by_hand, put_back, *texts[4:]]) + ";"
+    with located(scratch, tmp_path, backup, happened, log, complete=complete) as case:
+        assert case.faults == [("", "wrong-restore")]
+        found = case.targets("public.price", "marks")
+    assert len(found) == 7
+    assert {grade for _, grade in found.values()} == {"proven" if complete else "stale"}

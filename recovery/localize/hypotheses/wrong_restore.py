@@ -295,6 +295,8 @@ def _candidate(
         (),
         _TOLD_BITS if step else 8.0 + 2 * math.log2(places) + math.log2(names),
         targets,
+        # What was put back hides whatever was there: also work that nobody wrote down.
+        certain=scene.covered(targets),
     )
 
 
