@@ -1,11 +1,13 @@
 """The rows of the relation `forecast`, from the rows that are otherwise in the end. They are what
 two whole replays laid side by side would give (`recovery.replay.forecast`)."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
 
+from recovery.model import History
 from recovery.replay.effects import key_of
 from recovery.replay.whatif.record import Written
 from recovery.replay.whatif.relations import Relation
@@ -13,6 +15,9 @@ from recovery.replay.whatif.stand import Difference
 from recovery.replay.whatif.versions import fields, steps
 
 _FIRST = '","#n":"1"}'
+_FILL = "INSERT INTO forecast SELECT $1, " + ", ".join(
+    f"""unnest(from_json(${number}, '["VARCHAR"]'))""" for number in range(2, 8)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +34,19 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What happened to a row, in order: in this world, and in the base; with the acts' names.
-    `earlier`: who wrote which column last, before what is known in such detail; '' is the row."""
+    """What happened to a row, in order: in this world with the acts' names, and in the base with
+    their places. `earlier`: who wrote which column last, before what is known in such detail; ''
+    is the row."""
 
+    history: History
     here: Sequence[tuple[str, Written]]
-    base: Sequence[tuple[str, Written]]
+    in_base: Sequence[tuple[int, Written]]
     earlier: Mapping[str, str]
+
+    def sides(self) -> Iterator[Sequence[tuple[str, Written]]]:
+        """This world first. The base is hardly ever asked for."""
+        yield self.here
+        yield [(self.history[number].id, written) for number, written in self.in_base]
 
 
 def lines(relation: Relation, key: str, row: Difference, past: Past) -> Iterator[Line]:
@@ -68,7 +80,7 @@ def _copies(relation: Relation, text: str, row: Difference, past: Past) -> Itera
     act = next(
         (
             name
-            for side in (past.here, past.base)
+            for side in past.sides()
             for name, written in reversed(side)
             if written.old != written.new
         ),
@@ -83,7 +95,7 @@ def _copies(relation: Relation, text: str, row: Difference, past: Past) -> Itera
 def _last(relation: Relation, key: str, place: int | None, past: Past) -> str:
     """Who wrote a cell last here, or in the base where nothing did; without a place, the row."""
     column = "" if place is None else relation.columns[place].name
-    for side in (past.here, past.base):
+    for side in past.sides():
         for name, written in reversed(side):
             if _concerns(relation, key, place, written):
                 return name
@@ -95,7 +107,10 @@ def _last(relation: Relation, key: str, place: int | None, past: Past) -> str:
 def _concerns(relation: Relation, key: str, place: int | None, written: Written) -> bool:
     if place is not None and written.old is not None and written.new is not None:
         before, after = fields(written.old), fields(written.new)
-        if all(before[one] == after[one] for one in relation.key):
+        for one in relation.key:
+            if before[one] != after[one]:
+                break
+        else:
             return before[place] != after[place]
     for step in steps(relation, written):
         if step.key != key:
@@ -109,19 +124,8 @@ def _concerns(relation: Relation, key: str, place: int | None, written: Written)
 def tell(facts: duckdb.DuckDBPyConnection, name: str, found: Iterable[Line]) -> None:
     """Fill `forecast`, which was made, under this name."""
     facts.execute("DELETE FROM forecast WHERE name = ?", [name])
-    rows = list(found)
-    if rows:
-        facts.execute(
-            "INSERT INTO forecast SELECT $7, unnest($1::VARCHAR[]), unnest($2::VARCHAR[]),"
-            " unnest($3::VARCHAR[]), unnest($4::VARCHAR[]), unnest($5::VARCHAR[]),"
-            " unnest($6::VARCHAR[])",
-            [
-                [one.table for one in rows],
-                [one.key for one in rows],
-                [one.column for one in rows],
-                [one.base for one in rows],
-                [one.value for one in rows],
-                [one.act for one in rows],
-                name,
-            ],
-        )
+    # A list of texts goes through JSON in half the time that the client takes to bind it.
+    rows = [(one.table, one.key, one.column, one.base, one.value, one.act) for one in found]
+    columns = [json.dumps(column, ensure_ascii=False) for column in zip(*rows, strict=True)]
+    if columns:
+        facts.execute(_FILL, [name, *columns])

@@ -334,19 +334,21 @@ class Course:
 
     def past(self, table: int, key: str) -> Past:
         """What happened to a row."""
-        history = self._base.history
+        history, place = self._base.history, (table, key)
         base = self._versions.rows[table][key].writes
         kept = [
-            _Write((number, _BASE), history[number].id, written)
+            (number, written)
             for number, written in base
-            if number not in self._otherwise and (number, (table, key)) not in self._apart
+            if number not in self._otherwise and (number, place) not in self._apart
         ]
-        here = sorted([*kept, *self._writes.get((table, key), ())], key=lambda one: one.order)
-        return Past(
-            [(one.act, one.written) for one in here],
-            [(history[number].id, written) for number, written in base],
-            self._base.earlier.get((self._base.relations.tables[table].name, key), {}),
-        )
+        own = self._writes.get(place)
+        if own is None:
+            here = [(history[number].id, written) for number, written in kept]
+        else:
+            both = [_Write((one, _BASE), history[one].id, written) for one, written in kept] + own
+            here = [(one.act, one.written) for one in sorted(both, key=lambda one: one.order)]
+        earlier = self._base.earlier.get((self._base.relations.tables[table].name, key), {})
+        return Past(history, here, base, earlier)
 
 
 def _several(written: Iterable[Written]) -> bool:

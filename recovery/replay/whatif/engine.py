@@ -177,7 +177,7 @@ class WhatIf:
             for number, key in touched:
                 if number == table:
                     past = course.past(table, key)
-                    base = alike.told(written for _, written in past.base)
+                    base = alike.told(written for _, written in past.in_base)
                     here = alike.told(written for _, written in past.here)
                     if base or here:
                         rows.append(Inserted(key, base, here))

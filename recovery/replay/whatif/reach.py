@@ -24,6 +24,7 @@ Values = tuple[str | None, ...]
 _ByMask = dict[int, list[int]]  # acts, by the columns that they look at
 
 _EXACT = frozenset({"text", "timestamptz"})  # equal values have equal texts
+_NEVER = 1 << 60  # behind all acts
 _ROOM = 400  # conditions tried in one query
 
 
@@ -34,6 +35,16 @@ class Clash:
     columns: tuple[int, ...]
     mask: int
     acts: dict[Values, list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lookers:
+    """Who can tell that columns of a table are otherwise: acts that look at every row of it,
+    such as compare a column with constants (and whether it is among these), and constraints."""
+
+    plain: Sequence[int]
+    equal: Sequence[tuple[int, bool, dict[str, _ByMask]]]
+    clashes: Sequence[Clash]
 
 
 class Judge:
@@ -121,6 +132,7 @@ class Reach:
         self._scans: list[list[tuple[int, int, int]]] = [[] for _ in range(count)]
         self._plain: list[_ByMask] = [{} for _ in range(count)]
         self._clashes: list[list[Clash]] = [self._clashes_of(one) for one in range(count)]
+        self._lookers: dict[tuple[int, int], _Lookers] = {}
         self.opaque: list[int] = []
         for act, reading in enumerate(readings):
             self._note_writes(act, versions)
@@ -239,39 +251,64 @@ class Reach:
 
     def after(self, table: int, key: str, row: Difference, act: int) -> int | None:
         """The next act behind `act` that can tell this row from that of the base."""
-        found: list[int] = []
-        if self._dependence.writes:
-            _next(self._writers.get((table, key), ()), act, found)
-        images = self._images(table, key, row)
         mask = row.mask
-        _next_masked(self._plain[table], act, mask, found)
-        values = [fields(one) for one in images]
-        relation = self._relations.tables[table]
-        for place, by_text in self._equal[table].items():
-            for value in values if mask & (2 << place) else values[:1]:
-                told = normal(value[place], relation.columns[place])
-                if told in by_text:
-                    _next_masked(by_text[told], act, mask, found)
-        for clash in self._clashes[table]:
-            if clash.mask & mask:
-                for value in values:
-                    same = compared(relation, clash.columns, value)
-                    if same is not None:
-                        _next(clash.acts.get(same, ()), act, found)
-        self._scan(table, images, mask, act, found)
-        return min(found, default=None)
+        lookers = self._looking_at(table, mask)
+        first = _next(lookers.plain, act)
+        if self._dependence.writes:
+            first = min(first, _next(self._writers.get((table, key), ()), act))
+        scans = self._scans[table]
+        if lookers.equal or lookers.clashes or scans:
+            images = self._images(table, key, row)
+            first = min(first, self._compared(table, lookers, images, mask, act))
+            if scans:
+                first = self._scan(table, images, mask, act, first)
+        return None if first == _NEVER else first
 
-    def _scan(
-        self, table: int, images: Sequence[str], mask: int, act: int, found: list[int]
-    ) -> None:
+    def _looking_at(self, table: int, mask: int) -> _Lookers:
+        known = self._lookers.get((table, mask))
+        if known is None:
+            plain = {one for columns, acts in self._plain[table].items() if columns & mask
+                     for one in acts}  # fmt: skip
+            equal = [
+                (place, bool(mask & (2 << place)), by_text)
+                for place, by_text in self._equal[table].items()
+            ]
+            clashes = [one for one in self._clashes[table] if one.mask & mask]
+            known = _Lookers(sorted(plain), equal, clashes)
+            self._lookers[table, mask] = known
+        return known
+
+    def _compared(
+        self, table: int, lookers: _Lookers, images: Sequence[str], mask: int, act: int
+    ) -> int:
+        """The next act with a constant, or a constraint over values, that these rows meet."""
+        first = _NEVER
+        relation = self._relations.tables[table]
+        values = [fields(one) for one in images]
+        for place, apart, by_text in lookers.equal:
+            column = relation.columns[place]
+            for value in values if apart else values[:1]:
+                acts = by_text.get(normal(value[place], column) or "")
+                if acts:
+                    first = min(first, _next_masked(acts, act, mask))
+        for clash in lookers.clashes:
+            for value in values:
+                same = compared(relation, clash.columns, value)
+                if same is not None:
+                    first = min(first, _next(clash.acts.get(same, ()), act))
+        return first
+
+    def _scan(self, table: int, images: Sequence[str], mask: int, act: int, first: int) -> int:
+        """The first act behind `act` with a condition that these rows meet, or `first` if that is
+        before it."""
         scans = self._scans[table]
         for start in range(_first(scans, act), len(scans)):
             number, columns, condition = scans[start]
-            if found and number >= min(found):
-                return
+            if number >= first:
+                return first
             if columns & mask and any(self._judge.passes(table, one, condition) for one in images):
-                found.append(number)
-                return
+                return number
+        return first
 
     def _images(self, table: int, key: str, row: Difference) -> list[str]:
         if not self._relations.tables[table].keyed:
@@ -316,10 +353,9 @@ def _first(acts: Sequence[tuple[int, int, int]], act: int) -> int:
     return low
 
 
-def _next(acts: Sequence[int], act: int, found: list[int]) -> None:
+def _next(acts: Sequence[int], act: int) -> int:
     place = bisect_right(acts, act)
-    if place < len(acts):
-        found.append(acts[place])
+    return acts[place] if place < len(acts) else _NEVER
 
 
 def _note(acts: _ByMask, act: int, mask: int) -> None:
@@ -329,7 +365,8 @@ def _note(acts: _ByMask, act: int, mask: int) -> None:
         known.append(act)
 
 
-def _next_masked(acts: _ByMask, act: int, mask: int, found: list[int]) -> None:
-    for columns, numbers in acts.items():
-        if columns & mask:
-            _next(numbers, act, found)
+def _next_masked(acts: _ByMask, act: int, mask: int) -> int:
+    return min(
+        (_next(numbers, act) for columns, numbers in acts.items() if columns & mask),
+        default=_NEVER,
+    )
