@@ -754,7 +754,7 @@ def test_rows_that_take_keys_of_the_current_state_are_left_to_the_slow_way(
 
 
 def test_a_table_that_an_act_has_locked_is_not_waited_for(ground: Stage) -> None:
-    """TRUNCATE locks its table until the what-if ends; whoever asks about its rows has no answer."""
+    """TRUNCATE locks its table until the what-if ends; who asks about its rows has no answer."""
     found = trial(
         ground,
         act("a", "UPDATE account SET balance = 7 WHERE id = 3"),
