@@ -77,7 +77,8 @@ def compare(
     `facts` has the relation `divergence`, whose rows are replaced, and no open transaction.
     `workspace` is an existing
     folder: what is put there is removed again, after errors too. A table that fails (server,
-    disk, engine) is `not-compared` with the reason. Raises LedgerError when sums do not close.
+    disk, engine) is `not-compared` with the reason. Raises LedgerError when sums do not close, and
+    duckdb.InterruptException when it is broken off.
     """
     facts.execute(queries.FORGET_DIVERGENCES)
     ours = {table.name: table for table in backup.schema.tables}
@@ -133,6 +134,8 @@ def _compare_table(
         _keep(pair.name, found, facts)
     except NotCompared as refusal:
         return _not_compared(pair, layout, refusal.why, refusal.rows)
+    except duckdb.InterruptException:  # somebody stops the program: nothing is wrong with the table
+        raise
     except (psycopg.Error, duckdb.Error, OSError) as error:
         return _not_compared(pair, layout, _reason(error), Sides())
     finally:

@@ -582,10 +582,11 @@ def test_rows_lost_on_the_way_are_noticed(bench: Bench):
     assert found == entry(Status.NOT_COMPARED, ["id"], (1, 2), why=why, unknown=Sides(1, 2))
 
 
-def test_an_error_that_is_no_finding_leaves_nothing_behind(bench: Bench):
+@pytest.mark.parametrize("error", [ZeroDivisionError(), duckdb.InterruptException("by Ctrl-C")])
+def test_an_error_that_is_no_finding_leaves_nothing_behind(bench: Bench, error: Exception):
     one = (KEYED, [("1", "x")])
-    with pytest.raises(ZeroDivisionError):
-        bench.states(Rows(one), Failing(ZeroDivisionError(), one))
+    with pytest.raises(type(error)):
+        bench.states(Rows(one), Failing(error, one))
     assert list(bench.workspace.iterdir()) == []
 
 

@@ -203,6 +203,22 @@ def test_rows_that_bear_the_time_of_the_restore(scratch, tmp_path, complete):
     assert second not in {value for value, _ in times.values()}
 
 
+@pytest.mark.parametrize(
+    "more", ["", "UPDATE price SET amount = amount + 1 WHERE id > 7"], ids=["", "and more"]
+)
+def test_somebody_took_a_step_back(scratch, tmp_path, more):
+    """What a step did was undone by a statement like its own; at the same moment somebody did other
+    work. Rows that were put back would be as they were in the backup, others than the step's too.
+    """
+    raised = step("1", "UPDATE price SET amount = amount + 100 WHERE id < 9")
+    undone = "UPDATE price SET amount = amount - 100 WHERE id < 9"
+    first, *since = [raised, *TOUCHED_LOG[1:3], TOUCHED_LOG[4]]
+    happened = pinned(first.at) + f"{first.action.text};" + pinned(RESTORED_AT)
+    happened += f"{undone}; {more};" + as_at(*(one.id for one in since)) + pinned(START)
+    with located(scratch, tmp_path, TOUCHED, happened, [first, *since]) as case:
+        assert ("", "wrong-restore") not in case.faults + case.alternatives
+
+
 def test_rows_that_bear_a_time_of_which_nothing_is_gone(scratch, tmp_path):
     """Somebody wrote the rows as they were: whatever that was, it put nothing back."""
     happened = as_at("1", "2", "3") + pinned(RESTORED_AT)

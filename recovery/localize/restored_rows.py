@@ -6,7 +6,7 @@ best what is gone from what is there, among rows whose keys lie side by side.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from diffing.model import Table
@@ -17,6 +17,7 @@ _GONE_SHARE = 0.9
 _STAMPS_MAX = 4  # that are looked at
 _MOMENTS_MAX = 400  # places in the history that are weighed
 _ROWS_MIN = 3  # that are as they were, and of so many steps: fewer are no version
+_ALIEN_SHARE = 0.1  # of the rows that bear a moment: more, and it is not that of a restore
 
 # What an act wrote last in a row: as it was in the backup again, or there, or something else.
 # `sort`: a cell of a row that was there before, a row that came, a row that went.
@@ -34,6 +35,13 @@ WHERE f."table" = $table AND u."column" IS NULL AND whole.key IS NULL
   AND CASE WHEN f."column" = '' THEN f.came = f.there
            ELSE NOT f.came AND f.value IS DISTINCT FROM f.start END
 ORDER BY f.place, f.key, f."column"
+"""
+# Rows with values that neither the backup nor an act gave them.
+_ALIEN = """
+SELECT DISTINCT d.key FROM divergence d
+JOIN residue r ON r."table" = d."table" AND r.key = d.key AND r."column" = d."column"
+LEFT JOIN unstable u ON u."table" = d."table" AND u."column" = d."column"
+WHERE d."table" = $table AND d.kind = 'changed' AND u."column" IS NULL
 """
 # Rows that acts changed until then, whatever later ones made of them.
 _WRITTEN = """
@@ -79,11 +87,15 @@ def stamped(scene: Scene) -> Iterator[RowsBack]:
         # A row that bears the moment has been put back, or the moment is of something else.
         if not gone or len(kept & bearing) > (1 - _GONE_SHARE) * len(gone):
             continue
+        lost = _lost(before, gone)
+        alien = _keys(scene, _ALIEN, {"table": stamp.table}) & bearing - later
+        if len(alien) > _ALIEN_SHARE * len(bearing):
+            continue
         inside = _between(scene.schema.table(stamp.table), bearing)
         written = _written(scene, stamp.table, last)
         beside = {key for key in written & later if inside(key)}
         keys = bearing | beside | _whole_rows(before)
-        yield RowsBack(stamp.table, keys, last, _lost(before, gone), stamp)
+        yield RowsBack(stamp.table, keys, last, lost, stamp)
 
 
 def side_by_side(scene: Scene, table: Table) -> Iterator[RowsBack]:
@@ -120,8 +132,11 @@ def _marks(scene: Scene, table: str) -> Sequence[_Mark]:
 
 def _written(scene: Scene, table: str, last: int) -> frozenset[str]:
     acts = [act.id for act in scene.history[:last]]
-    names = {"acts": acts, "run": scene.base.run, "table": table}
-    return frozenset(str(key) for (key,) in scene.facts.execute(_WRITTEN, names).fetchall())
+    return _keys(scene, _WRITTEN, {"acts": acts, "run": scene.base.run, "table": table})
+
+
+def _keys(scene: Scene, query: str, names: Mapping[str, object]) -> frozenset[str]:
+    return frozenset(str(key) for (key,) in scene.facts.execute(query, names).fetchall())
 
 
 def _lost(marks: Iterable[_Mark], keys: Iterable[str]) -> tuple[int, ...]:
